@@ -1,0 +1,15 @@
+// Command xcaddy is Caddy with the API-key modules and caddy-ratelimit: the
+// same binary that `xcaddy build --with github.com/caddy-apikey/caddy-apikey`
+// produces, buildable with nothing but the Go toolchain.
+package main
+
+import (
+	caddycmd "github.com/caddyserver/caddy/v2/cmd"
+
+	_ "github.com/caddyserver/caddy/v2/modules/standard"
+	_ "github.com/mholt/caddy-ratelimit"
+)
+
+func main() {
+	caddycmd.Main()
+}
