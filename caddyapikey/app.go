@@ -1,0 +1,165 @@
+package caddyapikey
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/caddyserver/caddy/v2"
+
+	"github.com/caddy-apikey/caddy-apikey/keyring"
+)
+
+func init() {
+	caddy.RegisterModule(App{})
+}
+
+// App holds the keys that every api_key handler of the configuration asks, and
+// that the admin API changes. It runs with its defaults when a handler is
+// configured without it.
+//
+// The store is opened when the configuration starts, never while it is only
+// validated. Configurations that name the same store share it, with the
+// in-memory index, so a reload neither opens the file twice nor loses a change.
+type App struct {
+	// Where keys are kept. Default: `bolt`, a file in Caddy's data directory.
+	StoreRaw json.RawMessage `json:"store,omitempty" caddy:"namespace=api_keys.stores inline_key=module"`
+
+	// The key that seals shared secrets, usually a placeholder such as
+	// `{file./run/secrets/api_keys}`. Tokens need none: only their SHA-256 is
+	// kept. It has no effect until keys can hold shared secrets.
+	MasterKey string `json:"master_key,omitempty"`
+
+	// What new tokens begin with: 1 to 16 letters, digits or inner underscores.
+	// Tokens made with another prefix stay valid. Default: `ck`.
+	Prefix string `json:"token_prefix,omitempty"`
+
+	// Named sets of scopes that keys may hold beside their own.
+	Roles map[string][]string `json:"roles,omitempty"`
+
+	// How long records of use are kept. It has no effect until there are such
+	// records.
+	Retain *Retain `json:"retain,omitempty"`
+
+	store  storeOpener
+	roles  keyring.Roles
+	logger *zap.Logger
+
+	held    bool // a reference of the pool is ours to give back
+	keyring atomic.Pointer[keyring.Keyring]
+}
+
+// Retain is how long records of use are kept; zero keeps the default.
+type Retain struct {
+	Usage caddy.Duration `json:"usage,omitempty"`
+	Calls caddy.Duration `json:"calls,omitempty"`
+	Audit caddy.Duration `json:"audit,omitempty"`
+}
+
+// CaddyModule returns the Caddy module information.
+func (App) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{
+		ID:  "api_keys",
+		New: func() caddy.Module { return new(App) },
+	}
+}
+
+// Provision checks the configuration. It touches no store, except to share one
+// that is open in this process already.
+func (a *App) Provision(ctx caddy.Context) error {
+	a.logger = ctx.Logger()
+	if a.Prefix == "" {
+		a.Prefix = keyring.DefaultTokenPrefix
+	}
+	if err := keyring.ValidateTokenPrefix(a.Prefix); err != nil {
+		return err
+	}
+	var err error
+	if a.roles, err = keyring.NewRoles(a.Roles); err != nil {
+		return err
+	}
+	if a.StoreRaw == nil {
+		a.StoreRaw = json.RawMessage(`{"module":"bolt"}`)
+	}
+	store, err := ctx.LoadModule(a, "StoreRaw")
+	if err != nil {
+		return fmt.Errorf("loading the store: %v", err)
+	}
+	a.store = store.(storeOpener)
+	if a.MasterKey != "" {
+		a.logger.Warn("master_key has no effect yet: this version keeps no shared secrets")
+	}
+	if a.Retain != nil {
+		a.logger.Warn("retain has no effect yet: this version keeps no record of use")
+	}
+	// On a reload requests may come in before Start: apps start in no order.
+	if kr := shareOpenKeyring(a.store); kr != nil {
+		a.hold(kr)
+	}
+	return nil
+}
+
+// Start opens the store and reads the keys, unless Provision found them in
+// memory.
+func (a *App) Start() error {
+	if a.held {
+		return nil
+	}
+	began := time.Now()
+	kr, err := openKeyring(context.Background(), a.store)
+	if err != nil {
+		return err
+	}
+	a.hold(kr)
+	stats := kr.Stats()
+	a.logger.Info("keys loaded",
+		zap.Int("keys", stats.Keys),
+		zap.String("store", a.store.StoreKey()),
+		zap.Duration("took", time.Since(began)))
+	if stats.Damaged > 0 {
+		a.logger.Error("some keys are refused because their records are damaged; restore a backup",
+			zap.Int("damaged", stats.Damaged),
+			zap.String("store", a.store.StoreKey()))
+	}
+	return nil
+}
+
+func (a *App) hold(kr *keyring.Keyring) {
+	a.held = true
+	a.keyring.Store(kr)
+}
+
+// Stop does nothing: requests that are being served need the keys until
+// Cleanup.
+func (a *App) Stop() error { return nil }
+
+// Cleanup gives the keys back. From now on the handlers of this configuration
+// refuse what still reaches them.
+func (a *App) Cleanup() error {
+	a.keyring.Store(nil)
+	if !a.held {
+		return nil
+	}
+	a.held = false
+	return releaseKeyring(a.store)
+}
+
+// Keyring returns the keys, or nil while the app is not running.
+func (a *App) Keyring() *keyring.Keyring { return a.keyring.Load() }
+
+// TokenPrefix returns what new tokens begin with.
+func (a *App) TokenPrefix() string { return a.Prefix }
+
+// HasRole reports whether the configuration defines a role.
+func (a *App) HasRole(name string) bool { return a.roles.Has(name) }
+
+// Interface guards
+var (
+	_ caddy.App          = (*App)(nil)
+	_ caddy.Provisioner  = (*App)(nil)
+	_ caddy.CleanerUpper = (*App)(nil)
+)

@@ -1,0 +1,139 @@
+package caddyapikey
+
+import (
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
+
+	"github.com/caddy-apikey/caddy-apikey/keyring"
+)
+
+func init() {
+	httpcaddyfile.RegisterGlobalOption("api_keys", parseGlobalOption)
+}
+
+// parseGlobalOption makes the app's configuration of the global option.
+func parseGlobalOption(d *caddyfile.Dispenser, existing any) (any, error) {
+	if existing != nil {
+		return nil, d.Err("the global option api_keys is given twice; write all of it in one block")
+	}
+	app := new(App)
+	if err := app.UnmarshalCaddyfile(d); err != nil {
+		return nil, err
+	}
+	return httpcaddyfile.App{Name: "api_keys", Value: caddyconfig.JSON(app, nil)}, nil
+}
+
+// UnmarshalCaddyfile sets up the app. Syntax:
+//
+//	api_keys {
+//	    store <module> [<args...>]
+//	    master_key <text>
+//	    token_prefix <prefix>
+//	    role <name> <scope...>
+//	    retain [usage <duration>] [calls <duration>] [audit <duration>]
+//	}
+//
+// Durations take the units of Caddy and y, a year of 365 days.
+func (a *App) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
+	d.Next() // the option's name
+	if d.NextArg() {
+		return d.Errf("api_keys takes no argument, but got %q; write its options in a block", d.Val())
+	}
+	seen := make(map[string]bool)
+	for nesting := d.Nesting(); d.NextBlock(nesting); {
+		option := d.Val()
+		if option != "role" && seen[option] {
+			return d.Errf("%s is given twice", option)
+		}
+		seen[option] = true
+		if err := a.unmarshalOption(d, option); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (a *App) unmarshalOption(d *caddyfile.Dispenser, option string) error {
+	switch option {
+	case "store":
+		if !d.NextArg() {
+			return d.Err("store: write the kind of store, such as `store bolt /var/lib/caddy/api_keys.db`")
+		}
+		name := d.Val()
+		module, err := caddyfile.UnmarshalModule(d, "api_keys.stores."+name)
+		if err != nil {
+			return err
+		}
+		a.StoreRaw = caddyconfig.JSONModuleObject(module, "module", name, nil)
+	case "master_key":
+		if !d.AllArgs(&a.MasterKey) {
+			return d.Err("master_key: write one value, such as {file./run/secrets/api_keys}")
+		}
+	case "token_prefix":
+		if !d.AllArgs(&a.Prefix) {
+			return d.Err("token_prefix: write one prefix, such as ck")
+		}
+		if err := keyring.ValidateTokenPrefix(a.Prefix); err != nil {
+			return d.WrapErr(err)
+		}
+	case "role":
+		args := d.RemainingArgs()
+		if len(args) < 2 {
+			return d.Err("role: write a name and its scopes, such as `role reader contacts:read deals:read`")
+		}
+		if a.Roles[args[0]] != nil {
+			return d.Errf("role %s is defined twice", args[0])
+		}
+		if _, err := keyring.NewRoles(map[string][]string{args[0]: args[1:]}); err != nil {
+			return d.WrapErr(err)
+		}
+		if a.Roles == nil {
+			a.Roles = make(map[string][]string)
+		}
+		a.Roles[args[0]] = args[1:]
+	case "retain":
+		return a.unmarshalRetain(d)
+	default:
+		return d.Errf("unknown option %q: write store, token_prefix, role, master_key or retain", option)
+	}
+	return nil
+}
+
+func (a *App) unmarshalRetain(d *caddyfile.Dispenser) error {
+	const usage = "retain: write records and how long they are kept, such as `retain usage 400d calls 30d audit 5y`"
+	args := d.RemainingArgs()
+	if len(args) == 0 || len(args)%2 != 0 {
+		return d.Err(usage)
+	}
+	a.Retain = new(Retain)
+	for ; len(args) > 0; args = args[2:] {
+		field, ok := map[string]*caddy.Duration{"usage": &a.Retain.Usage, "calls": &a.Retain.Calls, "audit": &a.Retain.Audit}[args[0]]
+		if !ok {
+			return d.Err(usage)
+		}
+		duration, err := parseRetention(args[1])
+		if err != nil || duration <= 0 {
+			return d.Errf("retain %s: %q is not a duration such as 30d or 5y", args[0], args[1])
+		}
+		*field = caddy.Duration(duration)
+	}
+	return nil
+}
+
+// parseRetention is caddy.ParseDuration with years.
+func parseRetention(s string) (time.Duration, error) {
+	if years, ok := strings.CutSuffix(s, "y"); ok {
+		n, err := strconv.ParseUint(years, 10, 7)
+		return time.Duration(n) * 365 * 24 * time.Hour, err
+	}
+	return caddy.ParseDuration(s)
+}
+
+// Interface guards
+var _ caddyfile.Unmarshaler = (*App)(nil)

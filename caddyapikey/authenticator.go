@@ -1,0 +1,69 @@
+package caddyapikey
+
+import (
+	"net/http"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp/caddyauth"
+)
+
+func init() {
+	caddy.RegisterModule(Authenticator{})
+}
+
+// Authenticator lets Caddy's own `authentication` handler accept API keys,
+// beside its other providers. It asks for a key in force, its address list, its
+// origins and, if set, scopes; that handler answers 401 to everything else. For
+// scopes per route, exact statuses and strict request checks use the api_key
+// handler.
+type Authenticator struct {
+	// Where a key may stand in a request. Default: the Bearer scheme and the
+	// header X-API-Key.
+	From []Source `json:"from,omitempty"`
+
+	// Scopes that the key must have, all of them.
+	Scopes []string `json:"scopes,omitempty"`
+
+	handler Handler
+}
+
+// CaddyModule returns the Caddy module information.
+func (Authenticator) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{
+		ID:  "http.authentication.providers.api_key",
+		New: func() caddy.Module { return new(Authenticator) },
+	}
+}
+
+// Provision sets up the one rule that the provider stands for.
+func (a *Authenticator) Provision(ctx caddy.Context) error {
+	a.handler.From = a.From
+	a.handler.Rules = []*Rule{{Name: "authentication", Scopes: a.Scopes}}
+	return a.handler.Provision(ctx)
+}
+
+// Authenticate reports whether the request carries a key that may pass, and
+// which. The key is removed from the request. It never returns an error: who
+// cannot decide does not let in.
+func (a *Authenticator) Authenticate(_ http.ResponseWriter, r *http.Request) (caddyauth.User, bool, error) {
+	var d decision
+	a.handler.decide(r, &d)
+	if d.why != nil {
+		a.handler.logRefusal(r, &d)
+		return caddyauth.User{}, false, nil
+	}
+	strip(r, d.found, a.handler.From)
+	a.handler.introduce(r, d.key)
+	return caddyauth.User{ID: d.key.ID(), Metadata: map[string]string{
+		"name":  d.key.Name(),
+		"org":   d.key.Org(),
+		"tier":  d.key.Tier(),
+		"owner": d.key.Owner(),
+	}}, true, nil
+}
+
+// Interface guards
+var (
+	_ caddy.Provisioner       = (*Authenticator)(nil)
+	_ caddyauth.Authenticator = (*Authenticator)(nil)
+)

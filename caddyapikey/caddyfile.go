@@ -1,0 +1,257 @@
+package caddyapikey
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+)
+
+func init() {
+	httpcaddyfile.RegisterDirective("api_key", parseDirective)
+	// Behind the rewrites, so that rules see the path that the handlers behind
+	// see; before rate_limit and basic_auth, so that they can use the key.
+	httpcaddyfile.RegisterDirectiveOrder("api_key", httpcaddyfile.After, "try_files")
+}
+
+// parseDirective makes a route of the directive. It takes no matcher of its
+// own: what the matcher missed would pass without a key.
+func parseDirective(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error) {
+	var handler Handler
+	if err := handler.unmarshal(h); err != nil {
+		return nil, err
+	}
+	return h.NewRoute(nil, &handler), nil
+}
+
+// unmarshal sets up the handler. Syntax:
+//
+//	api_key {
+//	    from bearer | basic | header <name> | query <name> | cookie <name>
+//	    signature hawk|message...
+//	    mode enforce|observe
+//	    errors problem|caddy
+//	    realm <text>
+//	    relax <check...>
+//	    forward <field> <header>
+//	    cors
+//	    keep_credential
+//
+//	    public   <matcher>
+//	    optional <matcher>
+//	    require  <matcher> [<scope...>] {
+//	        name <name>
+//	        signed
+//	        audit
+//	        data <category>
+//	    }
+//	}
+//
+// A matcher is @name, a path beginning with /, or * for all requests.
+func (hd *Handler) unmarshal(h httpcaddyfile.Helper) error {
+	h.Next() // the directive's name
+	if h.NextArg() {
+		return h.Errf("api_key takes no argument, but got %q: a matcher here would let everything else pass without a key; write rules inside the block, or put api_key into a handle block", h.Val())
+	}
+	for nesting := h.Nesting(); h.NextBlock(nesting); {
+		if err := hd.unmarshalLine(h); err != nil {
+			return err
+		}
+	}
+	if len(hd.Rules) == 0 {
+		return h.Err("api_key has no rules, so every request would be refused: write at least `require *`, which asks for any valid key")
+	}
+	return nil
+}
+
+func (hd *Handler) unmarshalLine(h httpcaddyfile.Helper) error {
+	switch option := h.Val(); option {
+	case "from":
+		return hd.unmarshalFrom(h)
+	case "signature":
+		args := h.RemainingArgs()
+		if len(args) == 0 {
+			return h.Err("signature: write hawk, message or both")
+		}
+		for _, s := range args {
+			if s != "hawk" && s != "message" {
+				return h.Errf("signature %q: write hawk or message", s)
+			}
+		}
+		hd.Signatures = append(hd.Signatures, args...)
+	case "mode":
+		return oneOf(h, &hd.Mode, modeEnforce, modeObserve)
+	case "errors":
+		return oneOf(h, &hd.Errors, errorsProblem, errorsCaddy)
+	case "realm":
+		if !h.AllArgs(&hd.Realm) {
+			return h.Err("realm: write one text")
+		}
+	case "relax":
+		args := h.RemainingArgs()
+		if _, err := newStrict(args); err != nil || len(args) == 0 {
+			if err == nil {
+				err = fmt.Errorf("write one or more of %s", listChecks())
+			}
+			return h.Errf("relax: %v", err)
+		}
+		hd.Relax = append(hd.Relax, args...)
+	case "forward":
+		var f Forward
+		if !h.AllArgs(&f.Field, &f.Header) {
+			return h.Err("forward: write a field and a header, such as `forward id X-Key-Id`")
+		}
+		if !isField(f.Field) {
+			return h.Errf("forward %q: write id, name, org, tier, owner, credential or meta.<name>", f.Field)
+		}
+		hd.Forward = append(hd.Forward, f)
+	case "cors":
+		hd.CORS = true
+		return noArgs(h, option)
+	case "keep_credential":
+		hd.KeepCredential = true
+		return noArgs(h, option)
+	case accessRequire, accessPublic, accessOptional:
+		return hd.unmarshalRule(h)
+	default:
+		return h.Errf("unknown option %q: write require, public, optional, from, forward, mode, errors, relax, cors, keep_credential, realm or signature", option)
+	}
+	return noBlock(h)
+}
+
+func (hd *Handler) unmarshalFrom(h httpcaddyfile.Helper) error {
+	args := h.RemainingArgs()
+	if len(args) == 0 || len(args) > 2 {
+		return h.Err("from: write bearer, basic, header <name>, query <name> or cookie <name>")
+	}
+	s := Source{Kind: SourceKind(args[0])}
+	if len(args) == 2 {
+		s.Name = args[1]
+	}
+	hd.From = append(hd.From, s)
+	if err := normalizeSources(slices.Clone(hd.From)); err != nil {
+		return h.WrapErr(err)
+	}
+	return noBlock(h)
+}
+
+// unmarshalRule reads require, public or optional.
+func (hd *Handler) unmarshalRule(h httpcaddyfile.Helper) error {
+	access := h.Val()
+	rule := &Rule{Access: access}
+	if access == accessRequire {
+		rule.Access = "" // the default
+	}
+	matcherSet, ok, err := h.MatcherToken()
+	if err != nil {
+		return err
+	}
+	if !ok {
+		return h.Errf("%s: write which requests it is about: @name of a matcher, a path beginning with /, or * for all", access)
+	}
+	rule.Name = hd.freeName(ruleName(h.Val()))
+	if matcherSet != nil {
+		rule.MatcherSetsRaw = caddyhttp.RawMatcherSets{matcherSet}
+	}
+	rule.Scopes = h.RemainingArgs()
+	if access != accessRequire && len(rule.Scopes) > 0 {
+		return h.Errf("%s takes no scopes: write `require` for those", access)
+	}
+	for _, s := range rule.Scopes {
+		if _, err := parseScopeTemplate(s); err != nil {
+			return h.WrapErr(err)
+		}
+	}
+	for nesting := h.Nesting(); h.NextBlock(nesting); {
+		if err := hd.unmarshalCondition(h, access, rule); err != nil {
+			return err
+		}
+	}
+	hd.Rules = append(hd.Rules, rule)
+	return nil
+}
+
+func (hd *Handler) unmarshalCondition(h httpcaddyfile.Helper, access string, rule *Rule) error {
+	condition := h.Val()
+	if access != accessRequire && condition != "name" && condition != "data" {
+		return h.Errf("%s in a %s rule: only name and data are possible there", condition, access)
+	}
+	switch condition {
+	case "name":
+		if !h.AllArgs(&rule.Name) {
+			return h.Err("name: write one name")
+		}
+		if hd.hasRule(rule.Name) {
+			return h.Errf("name: another rule is named %q", rule.Name)
+		}
+	case "data":
+		if !h.AllArgs(&rule.Data) {
+			return h.Err("data: write one category, in quotes if it has spaces")
+		}
+	case "signed":
+		rule.Signed = true
+		return noArgs(h, condition)
+	case "audit":
+		rule.Audit = true
+		return noArgs(h, condition)
+	default:
+		return h.Errf("unknown condition %q: write name, signed, audit or data", condition)
+	}
+	return noBlock(h)
+}
+
+// ruleName names a rule after its matcher.
+func ruleName(matcher string) string {
+	switch {
+	case matcher == "*":
+		return "all"
+	case strings.HasPrefix(matcher, "@"):
+		return matcher[1:]
+	}
+	return matcher
+}
+
+// freeName returns name, with a number if another rule has it.
+func (hd *Handler) freeName(name string) string {
+	free := name
+	for n := 2; hd.hasRule(free); n++ {
+		free = fmt.Sprintf("%s-%d", name, n)
+	}
+	return free
+}
+
+func (hd *Handler) hasRule(name string) bool {
+	for _, r := range hd.Rules {
+		if r.Name == name {
+			return true
+		}
+	}
+	return false
+}
+
+// oneOf reads the one argument of an option that has two possible values.
+func oneOf(h httpcaddyfile.Helper, field *string, a, b string) error {
+	option := h.Val()
+	if !h.AllArgs(field) || *field != a && *field != b {
+		return h.Errf("%s: write %s or %s", option, a, b)
+	}
+	return noBlock(h)
+}
+
+func noArgs(h httpcaddyfile.Helper, option string) error {
+	if h.NextArg() {
+		return h.Errf("%s takes no argument, but got %q", option, h.Val())
+	}
+	return noBlock(h)
+}
+
+// noBlock refuses a block behind an option that has none, instead of reading
+// its lines as options.
+func noBlock(h httpcaddyfile.Helper) error {
+	if h.NextBlock(h.Nesting()) {
+		return h.Errf("unexpected %q: this option has no block", h.Val())
+	}
+	return nil
+}

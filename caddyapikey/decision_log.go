@@ -1,0 +1,60 @@
+package caddyapikey
+
+import (
+	"net/http"
+
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+)
+
+// logRefusal says why a request was not let in, or would not have been. Callers
+// who proved nothing are many and anonymous, so they are logged at debug level;
+// a key of ours that is refused is worth an operator's look. The query is left
+// out: it may hold a key.
+func (h *Handler) logRefusal(r *http.Request, d *decision) {
+	level, message := zapcore.DebugLevel, "refused"
+	if d.why.proven || d.why == ruleFailed || d.why == notReady {
+		level = zapcore.InfoLevel
+	}
+	if h.Mode == modeObserve {
+		level, message = zapcore.InfoLevel, "would be refused"
+	}
+	entry := h.logger.Check(level, message)
+	if entry == nil {
+		return
+	}
+	addr, _ := clientAddr(r)
+	client := "unknown"
+	if addr.IsValid() {
+		client = addr.String()
+	}
+	fields := []zap.Field{
+		zap.String("reason", d.why.reason),
+		zap.Int("status", d.why.status),
+		zap.String("client", client),
+		zap.String("method", r.Method),
+		zap.String("host", r.Host),
+		zap.String("path", r.URL.Path),
+		zap.Strings("rules", h.ruleNames(&d.rules)),
+	}
+	if d.failed != nil {
+		fields = append(fields, zap.String("check", d.failed.name))
+	}
+	if d.scope != "" {
+		fields = append(fields, zap.String("required_scope", d.scope))
+	}
+	if !d.key.IsZero() {
+		fields = append(fields, zap.String("key", d.key.ID()), zap.String("org", d.key.Org()))
+	}
+	entry.Write(fields...)
+}
+
+func (h *Handler) ruleNames(set *ruleSet) []string {
+	var names []string
+	for i, rule := range h.Rules {
+		if set.has(i) {
+			names = append(names, rule.Name)
+		}
+	}
+	return names
+}

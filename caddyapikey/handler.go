@@ -1,0 +1,338 @@
+package caddyapikey
+
+import (
+	"fmt"
+	"net/http"
+	"regexp"
+	"slices"
+
+	"go.uber.org/zap"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/caddy-apikey/caddy-apikey/keyring"
+)
+
+func init() {
+	caddy.RegisterModule(Handler{})
+}
+
+// Values of Handler.Mode and Handler.Errors.
+const (
+	modeEnforce   = "enforce"
+	modeObserve   = "observe"
+	errorsProblem = "problem"
+	errorsCaddy   = "caddy"
+)
+
+// Handler lets a request pass if it carries an API key that satisfies every
+// rule that matches, and refuses it otherwise. A request that no rule matches
+// is refused.
+//
+// Handlers behind it can use these placeholders:
+//
+// Placeholder | Description
+// ------------|------------
+// `{http.auth.user.id}` | the key's id
+// `{http.api_key.id}` | the key's id
+// `{http.api_key.name}` | its name
+// `{http.api_key.org}` | its org
+// `{http.api_key.tier}` | its tier, or its org's
+// `{http.api_key.owner}` | its owner
+// `{http.api_key.credential}` | the number of the credential that was used
+// `{http.api_key.meta.*}` | its metadata, or its org's
+//
+// and `handle_errors` routes, with `errors caddy`: `{http.api_key.reason}` and
+// `{http.api_key.required_scope}`.
+type Handler struct {
+	// The policy. Every rule that matches a request must be satisfied; their
+	// order does not matter.
+	Rules []*Rule `json:"rules,omitempty"`
+
+	// Where a key may stand in a request. Exactly one of these places may hold
+	// one. Default: the Bearer scheme and the header X-API-Key.
+	From []Source `json:"from,omitempty"`
+
+	// The signature schemes that are accepted: `hawk`, `message`. It has no
+	// effect until keys can sign.
+	Signatures []string `json:"signatures,omitempty"`
+
+	// `enforce`, or `observe`: decide and log, but let every request pass.
+	// Default: `enforce`.
+	Mode string `json:"mode,omitempty"`
+
+	// How refusals are answered: `problem` writes application/problem+json,
+	// `caddy` returns an error for `handle_errors` routes. Default: `problem`.
+	Errors string `json:"errors,omitempty"`
+
+	// Names of strict request checks to leave out.
+	Relax []string `json:"relax,omitempty"`
+
+	// What the upstream is told about the key, by header. Copies of these
+	// headers that a client sent are always removed.
+	Forward []Forward `json:"forward,omitempty"`
+
+	// Let browser pages use keys that list their origin: preflight requests
+	// are answered and responses carry Access-Control-Allow-Origin.
+	CORS bool `json:"cors,omitempty"`
+
+	// Leave the accepted key in the request that goes upstream, for an upstream
+	// that still checks it itself. Default: it is removed.
+	KeepCredential bool `json:"keep_credential,omitempty"`
+
+	// The realm of the challenges. Default: `api`.
+	Realm string `json:"realm,omitempty"`
+
+	app    *App
+	logger *zap.Logger
+	strict Strict
+	owned  *headerOwner
+	vary   []string // header names that caches must tell responses apart by
+}
+
+// CaddyModule returns the Caddy module information.
+func (Handler) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{
+		ID:  "http.handlers.api_key",
+		New: func() caddy.Module { return new(Handler) },
+	}
+}
+
+var realmPattern = regexp.MustCompile(`^[ !#-\[\]-~]{1,64}$`)
+
+// Provision checks the configuration and compiles the policy.
+func (h *Handler) Provision(ctx caddy.Context) error {
+	h.logger = ctx.Logger()
+	app, err := ctx.App("api_keys")
+	if err != nil {
+		return err
+	}
+	h.app = app.(*App)
+	if h.Realm == "" {
+		h.Realm = "api"
+	}
+	if !realmPattern.MatchString(h.Realm) {
+		return fmt.Errorf("realm %q: write up to 64 printable characters without quotes and backslashes", h.Realm)
+	}
+	if h.Mode == "" {
+		h.Mode = modeEnforce
+	}
+	if h.Mode != modeEnforce && h.Mode != modeObserve {
+		return fmt.Errorf("mode %q: write %s or %s", h.Mode, modeEnforce, modeObserve)
+	}
+	if h.Errors == "" {
+		h.Errors = errorsProblem
+	}
+	if h.Errors != errorsProblem && h.Errors != errorsCaddy {
+		return fmt.Errorf("errors %q: write %s or %s", h.Errors, errorsProblem, errorsCaddy)
+	}
+	for _, s := range h.Signatures {
+		if s != "hawk" && s != "message" {
+			return fmt.Errorf("signature %q: write hawk or message", s)
+		}
+	}
+	if h.strict, err = newStrict(h.Relax); err != nil {
+		return err
+	}
+	if err := h.provisionSources(); err != nil {
+		return err
+	}
+	if err := h.provisionForward(); err != nil {
+		return err
+	}
+	return h.provisionRules(ctx)
+}
+
+// provisionSources sets the default places of a key, and warns of a risky one.
+func (h *Handler) provisionSources() error {
+	if len(h.From) == 0 {
+		h.From = []Source{{Kind: SourceBearer}, {Kind: SourceHeader, Name: "X-API-Key"}}
+	}
+	if err := normalizeSources(h.From); err != nil {
+		return err
+	}
+	for _, s := range h.From {
+		switch s.Kind {
+		case SourceHeader:
+			h.vary = append(h.vary, s.Name)
+		case SourceCookie:
+			h.vary = append(h.vary, "Cookie")
+		case SourceQuery:
+			h.logger.Warn("keys in the query end up in logs, histories and Referer headers; prefer a header",
+				zap.String("parameter", s.Name))
+		}
+	}
+	return nil
+}
+
+// normalizeSources checks a whole list of places and brings it into canonical
+// form.
+func normalizeSources(sources []Source) error {
+	for i := range sources {
+		if err := sources[i].normalize(); err != nil {
+			return err
+		}
+		if slices.Contains(sources[:i], sources[i]) {
+			return fmt.Errorf("from %s is given twice", sources[i])
+		}
+	}
+	return nil
+}
+
+// ServeHTTP decides about one request: strict checks, the rules that match,
+// exactly one credential, the key in force, its address list, its scopes; then
+// it strips the credential, sets the identity and hands on.
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
+	h.owned.remove(r.Header)
+	if h.CORS && isPreflight(r) {
+		return h.answerPreflight(w, r)
+	}
+	h.strict.scrub(r.Header)
+	var d decision
+	h.decide(r, &d)
+	if h.CORS && !d.public {
+		w = allowOrigin(w, r, h.app.Keyring())
+	}
+	if d.why != nil {
+		h.logRefusal(r, &d)
+		if h.Mode == modeEnforce {
+			return h.refuse(w, r, &d)
+		}
+		return next.ServeHTTP(w, r)
+	}
+	if d.public {
+		h.withhold(r)
+		return next.ServeHTTP(w, r)
+	}
+	h.protectCaches(w.Header(), d.found)
+	if !d.key.IsZero() {
+		if !h.KeepCredential && h.Mode == modeEnforce {
+			strip(r, d.found, h.From)
+		}
+		h.introduce(r, d.key)
+	}
+	return next.ServeHTTP(w, r)
+}
+
+// protectCaches keeps a shared cache from serving one key's response to
+// another. Caches do so by themselves for Authorization only (RFC 9111 section
+// 3.5).
+func (h *Handler) protectCaches(header http.Header, f found) {
+	for _, name := range h.vary {
+		header.Add("Vary", name)
+	}
+	if f.source != nil && f.source.Kind == SourceQuery {
+		header.Add("Cache-Control", "private")
+	}
+}
+
+// withhold removes a key of ours from a request that needs none, so that it
+// does not travel on. What is not ours is the upstream's and stays.
+func (h *Handler) withhold(r *http.Request) {
+	kr := h.app.Keyring()
+	if kr == nil || h.KeepCredential {
+		return
+	}
+	if f, result := extract(r, h.From); result == extractOne && kr.Knows(f.token, h.app.Prefix) {
+		strip(r, f, h.From)
+	}
+}
+
+// decision is what was found out about one request. why is nil if it may pass.
+type decision struct {
+	why    *refusal
+	failed *violation // the strict check that failed
+	scope  string     // the scope that is missing
+
+	public bool
+	found  found
+	key    keyring.Proven // zero: no credential, or an unknown one
+	rules  ruleSet        // the rules that matched
+}
+
+// decide fills d. It changes nothing about the request.
+func (h *Handler) decide(r *http.Request, d *decision) {
+	kr := h.app.Keyring()
+	if kr == nil {
+		d.why = notReady
+		return
+	}
+	if v := h.strict.check(r, originalURI(r)); v != nil {
+		d.why, d.failed = badRequest, v
+		if v.status == http.StatusMethodNotAllowed {
+			d.why = badMethod
+		}
+		return
+	}
+	policy, err := h.match(r, &d.rules)
+	if err != nil {
+		d.why = h.matchFailed(err)
+		return
+	}
+	if policy.public {
+		d.public = true
+		return
+	}
+	if isEarlyData(r) {
+		d.why = earlyData
+		return
+	}
+	if d.why = h.authenticate(kr, r, d); d.why != nil {
+		if d.why == missingKey && policy.anonymous() {
+			d.why = nil
+		}
+		return
+	}
+	addr, _ := clientAddr(r)
+	switch {
+	case !d.key.AllowsAddr(addr):
+		d.why = wrongAddress
+	case !d.key.AllowsOrigin(r.Header.Get("Origin")):
+		d.why = wrongOrigin
+	case !policy.granting:
+		d.why = noRule
+	default:
+		d.why = h.authorize(r, d)
+	}
+}
+
+// authenticate finds the one credential and has it proven.
+func (h *Handler) authenticate(kr *keyring.Keyring, r *http.Request, d *decision) *refusal {
+	f, result := extract(r, h.From)
+	switch result {
+	case extractNone:
+		return missingKey
+	case extractSeveral:
+		return severalKeys
+	case extractAmbiguous:
+		return badRequest
+	case extractUnusable:
+		return unknownKey
+	}
+	d.found = f
+	var verdict keyring.Verdict
+	d.key, verdict = kr.VerifyToken(f.token, h.app.Prefix)
+	return refusalOf(verdict)
+}
+
+// originalURI returns the request target as the client sent it, whatever
+// rewrites did before us.
+func originalURI(r *http.Request) string {
+	if original, ok := r.Context().Value(caddyhttp.OriginalRequestCtxKey).(http.Request); ok {
+		return original.RequestURI
+	}
+	return r.RequestURI
+}
+
+// isEarlyData reports whether the request may be a replay of TLS early data, as
+// seen here or by a proxy in front (RFC 8470).
+func isEarlyData(r *http.Request) bool {
+	return r.TLS != nil && !r.TLS.HandshakeComplete || r.Header.Get("Early-Data") == "1"
+}
+
+// Interface guards
+var (
+	_ caddy.Provisioner           = (*Handler)(nil)
+	_ caddyhttp.MiddlewareHandler = (*Handler)(nil)
+)

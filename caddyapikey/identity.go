@@ -1,0 +1,116 @@
+package caddyapikey
+
+import (
+	"fmt"
+	"net/http"
+	"strconv"
+	"strings"
+
+	"golang.org/x/net/http/httpguts"
+
+	"github.com/caddyserver/caddy/v2"
+
+	"github.com/caddy-apikey/caddy-apikey/keyring"
+)
+
+// Forward tells the upstream one thing about the key.
+type Forward struct {
+	// What to tell: `id`, `name`, `org`, `tier`, `owner`, `credential` or
+	// `meta.` and the name of a metadata entry.
+	Field string `json:"field"`
+
+	// The header to tell it in.
+	Header string `json:"header"`
+}
+
+// identityKey is the placeholder under which the matcher finds the key itself.
+// No configuration can name it.
+const identityKey = "\x00api_key"
+
+// identity gives the placeholders of one request their values, when they are
+// asked for.
+type identity struct{ key keyring.Proven }
+
+// introduce makes the key known to the handlers behind us and, as configured,
+// to the upstream.
+func (h *Handler) introduce(r *http.Request, key keyring.Proven) {
+	id := &identity{key}
+	repl := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
+	repl.Map(id.placeholder)
+	for _, f := range h.Forward {
+		if value, _ := id.field(f.Field); value != "" {
+			r.Header.Set(f.Header, value)
+		}
+	}
+}
+
+// placeholder is a provider of Caddy's replacer.
+func (id *identity) placeholder(name string) (any, bool) {
+	if name == "http.auth.user.id" {
+		return id.key.ID(), true
+	}
+	if name == identityKey {
+		return id, true
+	}
+	field, ours := strings.CutPrefix(name, "http.api_key.")
+	if !ours {
+		return nil, false
+	}
+	return id.field(field)
+}
+
+// field returns one thing about the key; false if there is no such field.
+func (id *identity) field(name string) (string, bool) {
+	switch name {
+	case "id":
+		return id.key.ID(), true
+	case "name":
+		return id.key.Name(), true
+	case "org":
+		return id.key.Org(), true
+	case "tier":
+		return id.key.Tier(), true
+	case "owner":
+		return id.key.Owner(), true
+	case "credential":
+		return strconv.FormatUint(uint64(id.key.Credential()), 10), true
+	}
+	if entry, ok := strings.CutPrefix(name, "meta."); ok {
+		value, _ := id.key.Metadata(entry)
+		return value, true
+	}
+	return "", false
+}
+
+// provisionForward checks what goes upstream and claims its headers.
+func (h *Handler) provisionForward() error {
+	var names []string
+	for i := range h.Forward {
+		f := &h.Forward[i]
+		if !isField(f.Field) {
+			return fmt.Errorf("forward %q: write id, name, org, tier, owner, credential or meta.<name>", f.Field)
+		}
+		if !httpguts.ValidHeaderFieldName(f.Header) || strings.ContainsAny(f.Header, "_.") {
+			return fmt.Errorf("forward %s: %q is not a header name; write one of letters, digits and hyphens", f.Field, f.Header)
+		}
+		f.Header = http.CanonicalHeaderKey(f.Header)
+		for _, s := range h.From {
+			if f.Header == s.headerName() {
+				return fmt.Errorf("forward %s: keys are read from the header %s; choose another one", f.Field, f.Header)
+			}
+		}
+		names = append(names, f.Header)
+	}
+	h.owned = ownedHeaders(names...)
+	return nil
+}
+
+// isField reports whether identity.field knows a name.
+func isField(name string) bool {
+	switch name {
+	case "id", "name", "org", "tier", "owner", "credential":
+		return true
+	}
+	entry, meta := strings.CutPrefix(name, "meta.")
+	return meta && entry != ""
+}

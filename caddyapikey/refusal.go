@@ -1,0 +1,180 @@
+package caddyapikey
+
+import (
+	"encoding/json"
+	"errors"
+	"net/http"
+	"strconv"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/caddy-apikey/caddy-apikey/keyring"
+)
+
+// refusal is one reason for which a request is not let in. The texts are
+// constants: what a caller sent never comes back to him.
+type refusal struct {
+	reason string // stable name: problem type, placeholder, log field
+	status int
+	title  string
+	detail string
+	// proven says that the caller proved a credential, so that the reason may
+	// be told apart from others of the same status.
+	proven bool
+}
+
+// Every refusal there is. All callers who proved nothing get one of the first
+// group; unknownKey is the same answer for a token that is mistyped, unknown,
+// deleted, or of a wrong checksum, byte for byte.
+var (
+	badRequest      = &refusal{"bad_request", http.StatusBadRequest, "Ambiguous request", "The request can be read in two ways; it is refused so that no part of the way reads it otherwise.", false}
+	badMethod       = &refusal{"bad_method", http.StatusMethodNotAllowed, "Method not allowed", "The method must be a known one, in upper case.", false}
+	severalKeys     = &refusal{"several_credentials", http.StatusBadRequest, "More than one credential", "Send exactly one credential, in one place, on one line.", false}
+	missingKey      = &refusal{"missing_credential", http.StatusUnauthorized, "API key required", "Send an API key with the request.", false}
+	unknownKey      = &refusal{"invalid_key", http.StatusUnauthorized, "Invalid API key", "The API key is not valid.", false}
+	earlyData       = &refusal{"early_data", http.StatusTooEarly, "Too early", "Send the request again once the TLS handshake is complete.", false}
+	notReady        = &refusal{"unavailable", http.StatusServiceUnavailable, "Cannot decide", "The keys are not available at the moment; try again shortly.", false}
+	ruleFailed      = &refusal{"rule_failed", http.StatusServiceUnavailable, "Cannot decide", "A rule could not be evaluated.", false}
+	auditDown       = &refusal{"audit_unavailable", http.StatusServiceUnavailable, "Cannot record", "The call must be recorded before it is served, and cannot be.", true}
+	expiredKey      = &refusal{"expired_key", http.StatusUnauthorized, "API key expired", "The API key, or this credential of it, has expired.", true}
+	endedKey        = &refusal{"ended_credential", http.StatusUnauthorized, "Credential ended", "This credential of the API key was ended; use the newer one.", true}
+	notYetKey       = &refusal{"not_yet_valid", http.StatusUnauthorized, "API key not valid yet", "The API key becomes valid at a later time.", true}
+	suspendedKey    = &refusal{"suspended_key", http.StatusUnauthorized, "API key suspended", "The API key is suspended.", true}
+	revokedKey      = &refusal{"revoked_key", http.StatusUnauthorized, "API key revoked", "The API key was revoked.", true}
+	mustSign        = &refusal{"signature_required", http.StatusUnauthorized, "Signed request required", "A bare token is not enough here; the request must be signed.", true}
+	orgSuspended    = &refusal{"suspended_org", http.StatusForbidden, "Organisation suspended", "The organisation that the API key belongs to is suspended.", true}
+	wrongAddress    = &refusal{"address_not_allowed", http.StatusForbidden, "Address not allowed", "The API key may not be used from this address.", true}
+	wrongOrigin     = &refusal{"origin_not_allowed", http.StatusForbidden, "Origin not allowed", "The API key may only be used by pages of the origins it lists.", true}
+	noRule          = &refusal{"no_rule", http.StatusForbidden, "Not allowed", "No rule lets an API key do this here.", true}
+	missingScope    = &refusal{"insufficient_scope", http.StatusForbidden, "Insufficient scope", "The API key lacks a scope that this request requires.", true}
+	unresolvedScope = &refusal{"unresolved_scope", http.StatusForbidden, "Insufficient scope", "A part of the request that decides the required scope is empty.", true}
+)
+
+// refusalOf maps the keyring's verdict.
+func refusalOf(v keyring.Verdict) *refusal {
+	switch v {
+	case keyring.InForce:
+		return nil
+	case keyring.NotYetValid:
+		return notYetKey
+	case keyring.Expired:
+		return expiredKey
+	case keyring.Ended:
+		return endedKey
+	case keyring.Suspended:
+		return suspendedKey
+	case keyring.Revoked:
+		return revokedKey
+	case keyring.OrgSuspended:
+		return orgSuspended
+	case keyring.MustSign:
+		return mustSign
+	}
+	return unknownKey
+}
+
+// problemBase is what the type URI of every problem begins with; it leads to
+// the page that explains them.
+const problemBase = "https://github.com/caddy-apikey/caddy-apikey/blob/main/docs/problems.md#"
+
+// problem is an answer by RFC 9457.
+type problem struct {
+	Type   string `json:"type"`
+	Title  string `json:"title"`
+	Status int    `json:"status"`
+	Detail string `json:"detail"`
+	Check  string `json:"check,omitempty"`          // the strict check that failed
+	Scope  string `json:"required_scope,omitempty"` // the scope that is missing
+}
+
+// allowedMethods is the Allow header of a 405.
+const allowedMethods = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
+
+// retryAfter is what 425 and 503 answers tell the client to wait, in seconds.
+const retryAfter = 2
+
+// refuse answers a request that is not let in: the one place where a refusal
+// becomes a status, headers and a body.
+func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, d *decision) error {
+	header := w.Header()
+	header.Set("Cache-Control", "no-store")
+	if d.why.status == http.StatusUnauthorized || d.why == missingScope || d.why == severalKeys {
+		for _, challenge := range h.challenges(d) {
+			header.Add("WWW-Authenticate", challenge)
+		}
+	}
+	switch d.why.status {
+	case http.StatusServiceUnavailable:
+		header.Set("Retry-After", strconv.Itoa(retryAfter))
+	case http.StatusMethodNotAllowed:
+		header.Set("Allow", allowedMethods)
+	}
+	// An HTTP/1 server would hold the answer back until it has read the body
+	// that nobody wants, for as long as the client cares to stall.
+	if r.ProtoMajor == 1 && r.Body != nil && r.Body != http.NoBody {
+		header.Set("Connection", "close")
+	}
+	if repl, ok := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer); ok {
+		repl.Set("http.api_key.reason", d.why.reason)
+		repl.Set("http.api_key.required_scope", d.scope)
+	}
+	if h.Errors == errorsCaddy {
+		return caddyhttp.HandlerError{StatusCode: d.why.status, Err: errors.New(d.why.reason)}
+	}
+	p := problem{
+		Type:   problemBase + d.why.reason,
+		Title:  d.why.title,
+		Status: d.why.status,
+		Detail: d.why.detail,
+		Scope:  d.scope,
+	}
+	if d.failed != nil {
+		p.Check, p.Detail = d.failed.name, d.failed.detail
+	}
+	body, err := json.Marshal(p)
+	if err != nil {
+		return caddyhttp.Error(http.StatusInternalServerError, err)
+	}
+	header.Set("Content-Type", "application/problem+json")
+	header.Set("X-Content-Type-Options", "nosniff")
+	header.Set("Content-Length", strconv.Itoa(len(body)))
+	w.WriteHeader(d.why.status)
+	if r.Method != http.MethodHead {
+		_, err = w.Write(body)
+	}
+	return err
+}
+
+// challenges returns the WWW-Authenticate values of a refusal: one for each
+// place where a key may stand, with the error codes of RFC 6750 where a key was
+// sent.
+func (h *Handler) challenges(d *decision) []string {
+	var attributes string
+	switch d.why {
+	case missingKey:
+	case severalKeys:
+		attributes = `, error="invalid_request"`
+	case missingScope:
+		// A scope has no character that a quoted string must escape.
+		attributes = `, error="insufficient_scope", scope="` + d.scope + `"`
+	default:
+		attributes = `, error="invalid_token"`
+	}
+	// Only a 401 asks for a credential; elsewhere the Bearer scheme merely says
+	// what was wrong, and a browser must not prompt for another password.
+	asks := d.why.status == http.StatusUnauthorized
+	var list []string
+	for _, s := range h.From {
+		switch {
+		case s.Kind == SourceBearer:
+			list = append(list, `Bearer realm="`+h.Realm+`"`+attributes)
+		case !asks:
+		case s.Kind == SourceBasic:
+			list = append(list, `Basic realm="`+h.Realm+`", charset="UTF-8"`)
+		default:
+			list = append(list, `ApiKey realm="`+h.Realm+`", in="`+string(s.Kind)+`", name="`+s.Name+`"`)
+		}
+	}
+	return list
+}

@@ -1,0 +1,283 @@
+package caddyapikey
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+
+	"go.uber.org/zap"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/caddy-apikey/caddy-apikey/keyring"
+)
+
+// Values of Rule.Access.
+const (
+	accessRequire  = "require"
+	accessPublic   = "public"
+	accessOptional = "optional"
+)
+
+// Rule is one line of a site's policy.
+type Rule struct {
+	// What the rule is called in logs and reports. Default: `rule-` and its
+	// number.
+	Name string `json:"name,omitempty"`
+
+	// The requests that the rule is about; empty: all.
+	MatcherSetsRaw caddyhttp.RawMatcherSets `json:"match,omitempty" caddy:"namespace=http.matchers"`
+
+	// `require`: a key in force that has all scopes. `optional`: the same, or
+	// no key at all. `public`: no key is asked for, whatever other rules say.
+	// Default: `require`.
+	Access string `json:"access,omitempty"`
+
+	// The scopes that the key must have, all of them. Placeholders are escaped:
+	// their value is always one segment of the scope; an empty one refuses.
+	Scopes []string `json:"scopes,omitempty"`
+
+	// A bare token is not enough; the request must be signed.
+	Signed bool `json:"signed,omitempty"`
+
+	// The call must be durably recorded before the upstream sees it.
+	Audit bool `json:"audit,omitempty"`
+
+	// What kind of data the rule gives access to, for the register of
+	// processing.
+	Data string `json:"data,omitempty"`
+
+	matchers caddyhttp.MatcherSets
+	exact    []exactPath // for each matcher set
+	scopes   []scopeTemplate
+}
+
+// maxRules bounds a handler's rules, so that a set of them fits a request
+// without allocation.
+const maxRules = 256
+
+// ruleSet is a set of rules by their index.
+type ruleSet [maxRules / 64]uint64
+
+func (s *ruleSet) add(i int)      { s[i/64] |= 1 << (i % 64) }
+func (s *ruleSet) has(i int) bool { return s[i/64]&(1<<(i%64)) != 0 }
+
+func (h *Handler) provisionRules(ctx caddy.Context) error {
+	if len(h.Rules) == 0 {
+		return errors.New("no rules: every request would be refused; write at least `require *`, which asks for any valid key")
+	}
+	if len(h.Rules) > maxRules {
+		return fmt.Errorf("%d rules, at most %d are possible", len(h.Rules), maxRules)
+	}
+	names := make(map[string]bool)
+	for i, rule := range h.Rules {
+		if rule.Name == "" {
+			rule.Name = fmt.Sprintf("rule-%d", i+1)
+		}
+		if names[rule.Name] {
+			return fmt.Errorf("two rules are named %q; give one another `name`", rule.Name)
+		}
+		names[rule.Name] = true
+		if err := rule.provision(ctx); err != nil {
+			return fmt.Errorf("rule %s: %w", rule.Name, err)
+		}
+		if rule.Signed {
+			h.logger.Warn("this rule refuses every request: no key can sign yet", zap.String("rule", rule.Name))
+		}
+		if rule.Audit {
+			h.logger.Warn("this rule refuses every request: calls cannot be recorded yet", zap.String("rule", rule.Name))
+		}
+	}
+	return nil
+}
+
+func (rule *Rule) provision(ctx caddy.Context) error {
+	if rule.Access == "" {
+		rule.Access = accessRequire
+	}
+	switch rule.Access {
+	case accessRequire:
+	case accessPublic, accessOptional:
+		if len(rule.Scopes) > 0 || rule.Signed || rule.Audit {
+			return fmt.Errorf("%s takes no scopes and conditions; write `require` for those", rule.Access)
+		}
+	default:
+		return fmt.Errorf("access %q: write %s, %s or %s", rule.Access, accessRequire, accessOptional, accessPublic)
+	}
+	for _, s := range rule.Scopes {
+		t, err := parseScopeTemplate(s)
+		if err != nil {
+			return err
+		}
+		rule.scopes = append(rule.scopes, t)
+	}
+	// Before the matchers are loaded: loading lower-cases their paths.
+	rule.exact = newExactPaths(rule.MatcherSetsRaw)
+	loaded, err := ctx.LoadModule(rule, "MatcherSetsRaw")
+	if err != nil {
+		return fmt.Errorf("loading matchers: %v", err)
+	}
+	return rule.matchers.FromInterface(loaded)
+}
+
+// policy sums up the rules that match a request.
+type policy struct {
+	public   bool // one of them exempts it
+	required bool // one of them asks for a key
+	granting bool // one of them, in exact case, lets a key in
+}
+
+// anonymous reports whether the request may pass without a key: optional rules
+// match it, and no others.
+func (p policy) anonymous() bool { return p.granting && !p.required }
+
+// match finds the rules that match, in exact case or not. A rule that only
+// matches because path matchers ignore case must be satisfied too, but it
+// neither exempts nor grants: an upstream that tells /Public from /public would
+// be reached by a grant for the other.
+func (h *Handler) match(r *http.Request, matched *ruleSet) (policy, error) {
+	var p policy
+	for i, rule := range h.Rules {
+		ok, exact, err := rule.match(r)
+		if err != nil {
+			return policy{}, err
+		}
+		if !ok {
+			continue
+		}
+		switch rule.Access {
+		case accessPublic:
+			p.public = p.public || exact
+			continue
+		case accessRequire:
+			p.required = true
+		}
+		p.granting = p.granting || exact
+		matched.add(i)
+	}
+	return p, nil
+}
+
+// match reports whether the rule matches, and whether it does so in exact case.
+func (rule *Rule) match(r *http.Request) (ok, exact bool, err error) {
+	if len(rule.matchers) == 0 {
+		return true, true, nil
+	}
+	for i, set := range rule.matchers {
+		matched, err := set.MatchWithError(r)
+		if err != nil {
+			return false, false, err
+		}
+		if matched {
+			ok = true
+			if rule.exact[i].match(r) {
+				return true, true, nil
+			}
+		}
+	}
+	return ok, false, nil
+}
+
+// authorize checks what the matching rules ask of a key that is in force.
+func (h *Handler) authorize(r *http.Request, d *decision) *refusal {
+	for i, rule := range h.Rules {
+		if !d.rules.has(i) {
+			continue
+		}
+		for _, template := range rule.scopes {
+			scope, ok := template.expand(r)
+			if !ok {
+				return unresolvedScope
+			}
+			if !d.key.Covers(scope, h.app.roles) {
+				d.scope = scope
+				return missingScope
+			}
+		}
+		if rule.Signed {
+			return mustSign
+		}
+		if rule.Audit {
+			return auditDown
+		}
+	}
+	return nil
+}
+
+// matchFailed turns a matcher's error into a refusal: who cannot say whether a
+// rule matches cannot let the request in.
+func (h *Handler) matchFailed(err error) *refusal {
+	var he caddyhttp.HandlerError
+	if errors.As(err, &he) && he.StatusCode == http.StatusTooEarly {
+		return earlyData
+	}
+	h.logger.Error("a rule's matcher failed", zap.Error(err))
+	return ruleFailed
+}
+
+// scopeTemplate is a required scope, with placeholders or without.
+type scopeTemplate struct {
+	literal string // if there are no placeholders
+	parts   []scopePart
+}
+
+// scopePart is literal text, or a placeholder's name.
+type scopePart struct {
+	text        string
+	placeholder bool
+}
+
+// parseScopeTemplate reads a scope such as brands/{http.request.uri.path.2}:use.
+func parseScopeTemplate(s string) (scopeTemplate, error) {
+	var t scopeTemplate
+	sample := "" // the scope with a harmless value in every placeholder
+	for rest := s; rest != ""; {
+		before, after, open := strings.Cut(rest, "{")
+		if before != "" {
+			t.parts = append(t.parts, scopePart{text: before})
+			sample += before
+		}
+		if !open {
+			break
+		}
+		name, tail, closed := strings.Cut(after, "}")
+		if !closed || name == "" || strings.Contains(name, "{") {
+			return scopeTemplate{}, fmt.Errorf("scope %q: a placeholder is written {name}", s)
+		}
+		t.parts = append(t.parts, scopePart{text: name, placeholder: true})
+		sample += "x"
+		rest = tail
+	}
+	if err := keyring.ValidateScope(sample); err != nil {
+		return scopeTemplate{}, err
+	}
+	if !strings.Contains(s, "{") {
+		return scopeTemplate{literal: s}, nil
+	}
+	return t, nil
+}
+
+// expand returns the scope for a request, and false if a placeholder is empty
+// or unknown.
+func (t *scopeTemplate) expand(r *http.Request) (string, bool) {
+	if t.literal != "" {
+		return t.literal, true
+	}
+	repl := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
+	var b strings.Builder
+	for _, part := range t.parts {
+		text := part.text
+		if part.placeholder {
+			value, known := repl.GetString(part.text)
+			escaped, ok := keyring.EscapeScopeValue(value)
+			if !known || !ok {
+				return "", false
+			}
+			text = escaped
+		}
+		b.WriteString(text)
+	}
+	return b.String(), b.Len() <= keyring.MaxScopeLen
+}

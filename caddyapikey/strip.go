@@ -1,0 +1,302 @@
+package caddyapikey
+
+import (
+	"net/http"
+	"net/url"
+	"strings"
+)
+
+// strip removes an accepted credential from what goes upstream, and leaves every other byte of the
+// request as it is: an upstream that is handed keys logs them, and can act as their owners. A Referer
+// that repeats the token is dropped as a whole.
+//
+// The header map and the URL are changed where they are, as Caddy's own handlers do, so that
+// placeholders expanded later no longer hold the token. Slices of header lines are replaced, never
+// written to, because a copy of the request may share them.
+func strip(r *http.Request, f found, sources []Source) {
+	if f.source == nil {
+		return
+	}
+	switch f.source.Kind {
+	case SourceBearer, SourceBasic:
+		delete(r.Header, "Authorization")
+	case SourceHeader:
+		delete(r.Header, f.source.Name)
+	case SourceQuery:
+		stripQuery(r, f.source.Name)
+	case SourceCookie:
+		stripCookie(r.Header, f.source.Name)
+	}
+	for _, referer := range r.Header["Referer"] {
+		if carriesToken(referer, f.token, sources) {
+			delete(r.Header, "Referer")
+			break
+		}
+	}
+}
+
+// stripQuery removes a parameter from the URL and from RequestURI, which other handlers read.
+func stripQuery(r *http.Request, name string) {
+	old := r.URL.RawQuery
+	p, count, _ := findParam(old, name)
+	if count == 0 {
+		return
+	}
+	r.URL.RawQuery = cut(old, p.start, p.end)
+	if r.RequestURI == "" {
+		return
+	}
+	target, query, _ := strings.Cut(r.RequestURI, "?")
+	switch {
+	case query != old:
+		r.RequestURI = r.URL.RequestURI()
+	case r.URL.RawQuery == "":
+		r.RequestURI = target
+	default:
+		r.RequestURI = target + "?" + r.URL.RawQuery
+	}
+}
+
+// cut removes s[start:end], which is one element of a list, and one separator beside it.
+func cut(s string, start, end int) string {
+	switch {
+	case end < len(s):
+		return s[:start] + s[end+1:]
+	case start > 0:
+		return s[:start-1]
+	}
+	return ""
+}
+
+func stripCookie(h http.Header, name string) {
+	lines := h["Cookie"]
+	c, count, _ := findCookie(lines, name)
+	if count == 0 {
+		return
+	}
+	rest := cut(lines[c.line], c.start, c.end)
+	if c.start == 0 {
+		rest = strings.TrimLeft(rest, " \t")
+	}
+	kept := make([]string, 0, len(lines))
+	for i, line := range lines {
+		if i == c.line {
+			line = rest
+		}
+		if i != c.line || strings.Trim(line, "; \t") != "" {
+			kept = append(kept, line)
+		}
+	}
+	if len(kept) == 0 {
+		delete(h, "Cookie")
+		return
+	}
+	h["Cookie"] = kept
+}
+
+// carriesToken reports whether a Referer repeats the token, in any encoding that one or two decodings undo,
+// or holds a parameter in which tokens are sent, whoever's token that is.
+func carriesToken(referer, token string, sources []Source) bool {
+	if strings.Contains(referer, token) {
+		return true
+	}
+	_, query, _ := strings.Cut(referer, "?")
+	query, _, _ = strings.Cut(query, "#")
+	for i := range sources {
+		if sources[i].Kind == SourceQuery {
+			if _, count, aliased := findParam(query, sources[i].Name); count > 0 || aliased {
+				return true
+			}
+		}
+	}
+	for range 2 {
+		decoded := unescapeLoosely(referer)
+		if decoded == referer {
+			return false
+		}
+		if strings.Contains(decoded, token) {
+			return true
+		}
+		referer = decoded
+	}
+	return false
+}
+
+// unescapeLoosely decodes what is percent-encoded and leaves malformed escapes alone.
+func unescapeLoosely(s string) string {
+	if strings.IndexByte(s, '%') < 0 {
+		return s
+	}
+	if decoded, err := url.PathUnescape(s); err == nil {
+		return decoded
+	}
+	var b strings.Builder
+	for i := 0; i < len(s); i++ {
+		c := s[i]
+		if c == '%' && i+2 < len(s) && isHex(s[i+1]) && isHex(s[i+2]) {
+			c = unhex(s[i+1])<<4 | unhex(s[i+2])
+			i += 2
+		}
+		b.WriteByte(c)
+	}
+	return b.String()
+}
+
+// param is where a parameter stands in a query: query[start:end] is `name=value`.
+type param struct {
+	value      string
+	start, end int
+}
+
+// findParam looks for a parameter whose undecoded name is exactly the given one. It returns the last
+// of them, how many there are, and whether the query holds anything else that some parser would take
+// for it: an encoded or differently spelled name, an array, a part behind a semicolon. Reading and
+// stripping both use it, and nothing else, so that they can never disagree; url.ParseQuery would
+// silently drop the pairs that it dislikes.
+func findParam(query, name string) (p param, count int, aliased bool) {
+	for start := 0; start < len(query); {
+		end := len(query)
+		if i := strings.IndexByte(query[start:], '&'); i >= 0 {
+			end = start + i
+		}
+		pair := query[start:end]
+		semicolon := strings.IndexByte(pair, ';') >= 0
+		if key, value, _ := strings.Cut(pair, "="); key == name && !semicolon {
+			p = param{value: value, start: start, end: end}
+			count++
+		} else if !semicolon {
+			aliased = aliased || sameParam(key, name)
+		} else {
+			for part := range strings.SplitSeq(pair, ";") {
+				key, _, _ := strings.Cut(part, "=")
+				aliased = aliased || sameParam(key, name)
+			}
+		}
+		start = end + 1
+	}
+	return p, count, aliased
+}
+
+// sameParam reports whether some parser would read the undecoded parameter name raw as name: it is
+// percent-decoded, `+` is a space, leading spaces go, dots and spaces are underscores, everything from a
+// bracket or a NUL on is cut off, and ASCII case is ignored.
+func sameParam(raw, name string) bool {
+	matched, leading := 0, true
+	for i := 0; i < len(raw); i++ {
+		c := raw[i]
+		if c == '%' && i+2 < len(raw) && isHex(raw[i+1]) && isHex(raw[i+2]) {
+			c = unhex(raw[i+1])<<4 | unhex(raw[i+2])
+			i += 2
+		} else if c == '+' {
+			c = ' '
+		}
+		if c == ' ' && leading {
+			continue
+		}
+		leading = false
+		if c == '[' || c == 0 {
+			break
+		}
+		if matched == len(name) || foldParam(c) != foldParam(name[matched]) {
+			return false
+		}
+		matched++
+	}
+	return matched == len(name)
+}
+
+func foldParam(c byte) byte {
+	if c == '.' || c == ' ' {
+		return '_'
+	}
+	return lowerASCII(c)
+}
+
+// cookie is where a cookie stands: lines[line][start:end] is `name=value` with the blanks around it.
+type cookie struct {
+	value            string
+	line, start, end int
+}
+
+// findCookie looks for a cookie by its exact name over all Cookie lines. It returns the last of them,
+// how many there are, and whether one differs only by blanks beside its name.
+func findCookie(lines []string, name string) (c cookie, count int, aliased bool) {
+	for n, line := range lines {
+		for start := 0; start < len(line); {
+			end := len(line)
+			if i := strings.IndexByte(line[start:], ';'); i >= 0 {
+				end = start + i
+			}
+			key, value, _ := strings.Cut(strings.Trim(line[start:end], " \t"), "=")
+			if key == name {
+				c = cookie{value: value, line: n, start: start, end: end}
+				count++
+			} else if strings.TrimSpace(key) == name {
+				aliased = true
+			}
+			start = end + 1
+		}
+	}
+	return c, count, aliased
+}
+
+// headerOwner knows a set of headers that only this server may set: identity headers, and headers that
+// claim another method or path. It removes every copy that a client sent, whatever the case and with
+// `-`, `_` and `.` taken for one another, because CGI-style upstreams cannot tell those apart.
+// It is read-only once made, and safe for concurrent use.
+type headerOwner struct {
+	byLength [][]string // names of that length, lower-case with hyphens
+}
+
+// newHeaderOwner returns the owner of the named headers.
+func newHeaderOwner(names []string) headerOwner {
+	var o headerOwner
+	for _, name := range names {
+		for len(o.byLength) <= len(name) {
+			o.byLength = append(o.byLength, nil)
+		}
+		folded := make([]byte, len(name))
+		for i := range folded {
+			folded[i] = foldHeader(name[i])
+		}
+		o.byLength[len(name)] = append(o.byLength[len(name)], string(folded))
+	}
+	return o
+}
+
+// remove deletes the owned headers from h, which may be nil.
+func (o *headerOwner) remove(h http.Header) {
+	if len(o.byLength) == 0 {
+		return
+	}
+	for key := range h {
+		if o.owns(key) {
+			delete(h, key)
+		}
+	}
+}
+
+// owns reports whether an upstream may take the header for an owned one.
+func (o *headerOwner) owns(key string) bool {
+	if len(key) >= len(o.byLength) {
+		return false
+	}
+names:
+	for _, name := range o.byLength[len(key)] {
+		// Backwards: families of headers share their beginning.
+		for i := len(key) - 1; i >= 0; i-- {
+			if foldHeader(key[i]) != name[i] {
+				continue names
+			}
+		}
+		return true
+	}
+	return false
+}
+
+func foldHeader(c byte) byte {
+	if c == '_' || c == '.' {
+		return '-'
+	}
+	return lowerASCII(c)
+}

@@ -1,0 +1,230 @@
+// Package rig runs the real server in process, in front of an upstream that
+// records every byte it gets, for the tests of the whole.
+//
+// Caddy is one per process, so a test binary runs one rig at a time; tests that
+// use it are not parallel.
+package rig
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig"
+	_ "github.com/caddyserver/caddy/v2/modules/standard" // the server under test
+
+	_ "github.com/caddy-apikey/caddy-apikey" // its modules
+)
+
+// Rig is a running server, its upstream and its admin API.
+type Rig struct {
+	Site     string // host:port of the guarded site
+	Admin    string // host:port of the admin API
+	Dir      string // of the store and the log
+	Upstream *Upstream
+
+	t testing.TB
+}
+
+// New starts a server with one site on a loopback port. site is the inside of
+// its Caddyfile block, in front of which the upstream is {$UPSTREAM}, and global
+// the inside of the global options, "" for none but the rig's own. The store is
+// a file in a directory of the test.
+func New(t testing.TB, global, site string) *Rig {
+	t.Helper()
+	r := &Rig{t: t, Dir: t.TempDir(), Upstream: newUpstream(t)}
+	r.Site, r.Admin = freeAddr(t), freeAddr(t)
+	t.Setenv("XDG_DATA_HOME", filepath.Join(r.Dir, "data"))
+	t.Setenv("XDG_CONFIG_HOME", filepath.Join(r.Dir, "config"))
+	r.Load(global, site)
+	t.Cleanup(func() {
+		if err := caddy.Stop(); err != nil {
+			t.Errorf("stopping Caddy: %v", err)
+		}
+	})
+	return r
+}
+
+// Load loads a configuration, as New does, into the running server.
+func (r *Rig) Load(global, site string) {
+	r.t.Helper()
+	if err := r.TryLoad(global, site); err != nil {
+		r.t.Fatalf("loading the configuration: %v", err)
+	}
+}
+
+// TryLoad is Load for configurations that may be refused.
+func (r *Rig) TryLoad(global, site string) error {
+	r.t.Helper()
+	if !strings.Contains(global, "api_keys") {
+		global += fmt.Sprintf("\napi_keys {\nstore bolt %s\n}\n", r.StorePath())
+	}
+	caddyfile := fmt.Sprintf("{\nadmin %s\nauto_https off\npersist_config off\nlog default {\noutput file %s\nlevel DEBUG\n}\n%s\n}\nhttp://%s {\nbind 127.0.0.1\n%s\n}\n",
+		r.Admin, r.LogPath(), global, r.Site, site)
+	return LoadCaddyfile(strings.ReplaceAll(caddyfile, "{$UPSTREAM}", r.Upstream.Addr))
+}
+
+// LoadCaddyfile adapts and loads a whole Caddyfile.
+func LoadCaddyfile(caddyfile string) error {
+	config, err := Adapt(caddyfile)
+	if err != nil {
+		return err
+	}
+	return caddy.Load(config, true)
+}
+
+// Adapt turns a Caddyfile into the native configuration.
+func Adapt(caddyfile string) ([]byte, error) {
+	config, _, err := caddyconfig.GetAdapter("caddyfile").Adapt([]byte(caddyfile), map[string]any{"filename": "Caddyfile"})
+	return config, err
+}
+
+// StorePath is the file of the store.
+func (r *Rig) StorePath() string { return filepath.Join(r.Dir, "store", "keys.db") }
+
+// LogPath is the file of all logs, at debug level.
+func (r *Rig) LogPath() string { return filepath.Join(r.Dir, "caddy.log") }
+
+// Logs returns everything logged so far.
+func (r *Rig) Logs() string {
+	r.t.Helper()
+	text, err := os.ReadFile(r.LogPath())
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return string(text)
+}
+
+// Answer is a response that was read to its end.
+type Answer struct {
+	Status int
+	Header http.Header
+	Body   []byte
+}
+
+// JSON decodes the body into a tree.
+func (a Answer) JSON(t testing.TB) map[string]any {
+	t.Helper()
+	var tree map[string]any
+	if err := json.Unmarshal(a.Body, &tree); err != nil {
+		t.Fatalf("status %d, no JSON object: %q", a.Status, a.Body)
+	}
+	return tree
+}
+
+// Reason returns the reason of a refusal: the fragment of its problem type.
+func (a Answer) Reason() string {
+	var p struct{ Type string }
+	_ = json.Unmarshal(a.Body, &p)
+	_, reason, _ := strings.Cut(p.Type, "#")
+	return reason
+}
+
+// Manage sends a management request; body is JSON, or "" for none.
+func (r *Rig) Manage(method, path, body string) Answer {
+	r.t.Helper()
+	req, err := http.NewRequest(method, "http://"+r.Admin+"/api_keys"+path, strings.NewReader(body))
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	if body != "" {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	return r.Do(req)
+}
+
+// Create creates a key and returns its id and token.
+func (r *Rig) Create(spec string) (id, token string) {
+	r.t.Helper()
+	answer := r.Manage("POST", "/keys", spec)
+	if answer.Status != http.StatusCreated {
+		r.t.Fatalf("creating a key: status %d: %s", answer.Status, answer.Body)
+	}
+	tree := answer.JSON(r.t)
+	return tree["key"].(map[string]any)["id"].(string), tree["token"].(string)
+}
+
+// Get requests a path of the site with header lines of the form "Name: value".
+func (r *Rig) Get(path string, headers ...string) Answer { return r.Request("GET", path, headers...) }
+
+// Request is Get for any method.
+func (r *Rig) Request(method, path string, headers ...string) Answer {
+	r.t.Helper()
+	req, err := http.NewRequest(method, "http://"+r.Site+path, nil)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	for _, line := range headers {
+		name, value, _ := strings.Cut(line, ": ")
+		req.Header.Add(name, value)
+	}
+	return r.Do(req)
+}
+
+// client follows no redirects, so that tests see what the server answered.
+var client = &http.Client{
+	Timeout:       30 * time.Second,
+	CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+}
+
+// Do sends a request and reads the answer.
+func (r *Rig) Do(req *http.Request) Answer {
+	r.t.Helper()
+	resp, err := client.Do(req)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return Answer{resp.StatusCode, resp.Header, body}
+}
+
+// Raw sends bytes to the site on a connection of its own, as they are, and
+// returns what comes back until the server closes or a second passes without a
+// byte.
+func (r *Rig) Raw(request string) string {
+	r.t.Helper()
+	conn, err := net.DialTimeout("tcp", r.Site, 5*time.Second)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	defer conn.Close()
+	if _, err := io.WriteString(conn, request); err != nil {
+		r.t.Fatal(err)
+	}
+	var answer bytes.Buffer
+	chunk := make([]byte, 4096)
+	for {
+		_ = conn.SetReadDeadline(time.Now().Add(time.Second))
+		n, err := conn.Read(chunk)
+		answer.Write(chunk[:n])
+		if err != nil {
+			return answer.String()
+		}
+	}
+}
+
+// freeAddr returns a loopback address that nobody listened on a moment ago.
+func freeAddr(t testing.TB) string {
+	t.Helper()
+	var lc net.ListenConfig
+	ln, err := lc.Listen(context.Background(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	return ln.Addr().String()
+}

@@ -1,0 +1,184 @@
+package keyring
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Keyring verifies credentials and changes keys. It is safe for concurrent use.
+type Keyring struct {
+	store  Store
+	random io.Reader
+	clock  clock
+
+	index atomic.Pointer[index]
+
+	// seen is the cursor up to which the index has followed the store; moved is
+	// closed and replaced whenever it moves.
+	mu    sync.Mutex
+	seen  Cursor
+	moved chan struct{}
+
+	stop    context.CancelFunc
+	stopped chan struct{}
+}
+
+// Options of a keyring. The zero value is right outside of tests.
+type Options struct {
+	Now    func() time.Time // the wall clock; default time.Now
+	Random io.Reader        // default crypto/rand
+}
+
+// Open reads every key of the store into memory and follows the store's
+// changes from there. The keyring owns the store from now on, also when Open
+// fails: Close closes both.
+func Open(ctx context.Context, store Store, opts Options) (*Keyring, error) {
+	if opts.Random == nil {
+		opts.Random = rand.Reader
+	}
+	k := &Keyring{
+		store:   store,
+		random:  opts.Random,
+		clock:   newClock(opts.Now),
+		moved:   make(chan struct{}),
+		stopped: make(chan struct{}),
+	}
+	if err := k.load(ctx); err != nil {
+		return nil, errors.Join(err, store.Close())
+	}
+	watching, cancel := context.WithCancel(context.Background())
+	k.stop = cancel
+	go k.follow(watching)
+	return k, nil
+}
+
+// Close stops following the store and closes it. Verify goes on answering from
+// memory; changes fail with ErrClosed.
+func (k *Keyring) Close() error {
+	k.stop()
+	<-k.stopped
+	return k.store.Close()
+}
+
+// loadChunk is how many records go into the index at once while it is loaded.
+const loadChunk = 1 << 16
+
+// load builds the index from a snapshot.
+func (k *Keyring) load(ctx context.Context) error {
+	ix := newIndex(0)
+	chunk := make([]Record, 0, loadChunk)
+	cursor, err := k.store.Snapshot(ctx, func(r Record) error {
+		if chunk = append(chunk, r); len(chunk) == loadChunk {
+			ix.apply(chunk)
+			chunk = chunk[:0]
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("reading the keys: %w", err)
+	}
+	ix.apply(chunk)
+	k.index.Store(ix)
+	k.advance(cursor)
+	return nil
+}
+
+// follow applies the store's changes to the index, in their order, for as long
+// as the keyring is open.
+func (k *Keyring) follow(ctx context.Context) {
+	defer close(k.stopped)
+	for ctx.Err() == nil {
+		err := k.store.Watch(ctx, k.position(), func(b Batch) error {
+			if len(b.Records) > 0 {
+				k.index.Load().apply(b.Records)
+			}
+			k.advance(b.Cursor)
+			return nil
+		})
+		if errors.Is(err, ErrClosed) {
+			return
+		}
+		if errors.Is(err, ErrBehind) || errors.Is(err, ErrForked) {
+			err = k.load(ctx)
+		}
+		if err != nil {
+			pause(ctx, time.Second)
+		}
+	}
+}
+
+// pause waits for d or until ctx ends.
+func pause(ctx context.Context, d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+	case <-timer.C:
+	}
+}
+
+func (k *Keyring) position() Cursor {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.seen
+}
+
+func (k *Keyring) advance(c Cursor) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.seen = c
+	close(k.moved)
+	k.moved = make(chan struct{})
+}
+
+// apply commits mutations and returns when the index has them, so that a
+// caller who was told of a revocation can rely on it.
+func (k *Keyring) apply(ctx context.Context, mutations ...Mutation) error {
+	cursor, err := k.store.Apply(ctx, mutations)
+	if err != nil {
+		return err
+	}
+	for {
+		k.mu.Lock()
+		seen, moved := k.seen, k.moved
+		k.mu.Unlock()
+		if seen.Revision >= cursor.Revision {
+			return nil
+		}
+		select {
+		case <-moved:
+		case <-ctx.Done():
+			return fmt.Errorf("%w: committed, but not yet seen in force: %w", ErrUncertain, ctx.Err())
+		case <-k.stopped:
+			return fmt.Errorf("%w: committed, but the keyring was closed before it was in force", ErrUncertain)
+		}
+	}
+}
+
+// Stats are figures of the index.
+type Stats struct {
+	Keys        int // keys that are not deleted
+	Credentials int
+	Damaged     int // records refused because they fail their checksum
+}
+
+// Stats returns figures of the index at this moment.
+func (k *Keyring) Stats() Stats {
+	keys, credentials, damaged := k.index.Load().snapshot().stats()
+	return Stats{keys, credentials, damaged}
+}
+
+// HasOrigin reports whether any key that is not final lists this browser
+// origin.
+func (k *Keyring) HasOrigin(origin string) bool {
+	return k.index.Load().snapshot().hasOrigin(origin)
+}
+
+// Backup writes a consistent copy of the store to w.
+func (k *Keyring) Backup(ctx context.Context, w io.Writer) error { return k.store.Backup(ctx, w) }
