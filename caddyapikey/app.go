@@ -15,7 +15,7 @@ import (
 )
 
 func init() {
-	caddy.RegisterModule(App{})
+	caddy.RegisterModule(new(App))
 }
 
 // App holds the keys that every api_key handler of the configuration asks, and
@@ -61,7 +61,7 @@ type Retain struct {
 }
 
 // CaddyModule returns the Caddy module information.
-func (App) CaddyModule() caddy.ModuleInfo {
+func (*App) CaddyModule() caddy.ModuleInfo {
 	return caddy.ModuleInfo{
 		ID:  "api_keys",
 		New: func() caddy.Module { return new(App) },

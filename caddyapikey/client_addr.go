@@ -113,6 +113,10 @@ func parseAddr(s string) (netip.Addr, bool) {
 
 // peerAddr returns the address of the connection, the zero Addr if it has none.
 func peerAddr(r *http.Request) netip.Addr {
-	addr, _ := parseEntry(r.RemoteAddr)
+	host, _, err := net.SplitHostPort(r.RemoteAddr)
+	if err != nil {
+		return netip.Addr{}
+	}
+	addr, _ := parseAddr(host)
 	return addr
 }

@@ -16,7 +16,7 @@ import (
 type Source struct {
 	// Where to look: `bearer` (Authorization: Bearer <token>), `basic` (Authorization: Basic, where the
 	// password is the token and the user name is ignored), `header`, `query` or `cookie`.
-	Kind SourceKind `json:"from"`
+	Kind SourceKind `json:"in"`
 
 	// The name of the header, query parameter or cookie. Not used by `bearer` and `basic`.
 	//

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"regexp"
 	"slices"
+	"strings"
 
 	"go.uber.org/zap"
 
@@ -87,8 +88,8 @@ type Handler struct {
 	app    *App
 	logger *zap.Logger
 	strict Strict
-	owned  *headerOwner
-	vary   []string // header names that caches must tell responses apart by
+	owned  headerOwner
+	vary   []string // the Vary line that tells caches keys apart; never changed
 }
 
 // CaddyModule returns the Caddy module information.
@@ -152,16 +153,18 @@ func (h *Handler) provisionSources() error {
 	if err := normalizeSources(h.From); err != nil {
 		return err
 	}
+	var names []string
 	for _, s := range h.From {
 		switch s.Kind {
-		case SourceHeader:
-			h.vary = append(h.vary, s.Name)
-		case SourceCookie:
-			h.vary = append(h.vary, "Cookie")
+		case SourceHeader, SourceCookie:
+			names = append(names, s.headerName())
 		case SourceQuery:
 			h.logger.Warn("keys in the query end up in logs, histories and Referer headers; prefer a header",
 				zap.String("parameter", s.Name))
 		}
+	}
+	if len(names) > 0 {
+		h.vary = []string{strings.Join(names, ", ")}
 	}
 	return nil
 }
@@ -199,19 +202,19 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 		if h.Mode == modeEnforce {
 			return h.refuse(w, r, &d)
 		}
+		h.introduce(r, keyring.Proven{})
 		return next.ServeHTTP(w, r)
 	}
 	if d.public {
 		h.withhold(r)
+		h.introduce(r, keyring.Proven{})
 		return next.ServeHTTP(w, r)
 	}
 	h.protectCaches(w.Header(), d.found)
-	if !d.key.IsZero() {
-		if !h.KeepCredential && h.Mode == modeEnforce {
-			strip(r, d.found, h.From)
-		}
-		h.introduce(r, d.key)
+	if !d.key.IsZero() && !h.KeepCredential && h.Mode == modeEnforce {
+		strip(r, d.found, h.From)
 	}
+	h.introduce(r, d.key)
 	return next.ServeHTTP(w, r)
 }
 
@@ -219,8 +222,12 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 // another. Caches do so by themselves for Authorization only (RFC 9111 section
 // 3.5).
 func (h *Handler) protectCaches(header http.Header, f found) {
-	for _, name := range h.vary {
-		header.Add("Vary", name)
+	switch {
+	case h.vary == nil:
+	case header["Vary"] == nil:
+		header["Vary"] = h.vary // shared: it is full, so adding to it copies it
+	default:
+		header["Vary"] = append(header["Vary"], h.vary...)
 	}
 	if f.source != nil && f.source.Kind == SourceQuery {
 		header.Add("Cache-Control", "private")

@@ -28,10 +28,11 @@ type Forward struct {
 const identityKey = "\x00api_key"
 
 // identity gives the placeholders of one request their values, when they are
-// asked for.
+// asked for. Its key is nobody on a request that passed without one: then they
+// are empty, instead of standing as they are written.
 type identity struct{ key keyring.Proven }
 
-// introduce makes the key known to the handlers behind us and, as configured,
+// introduce makes the key, or nobody, known to the handlers behind us and, as configured,
 // to the upstream.
 func (h *Handler) introduce(r *http.Request, key keyring.Proven) {
 	id := &identity{key}
@@ -46,11 +47,11 @@ func (h *Handler) introduce(r *http.Request, key keyring.Proven) {
 
 // placeholder is a provider of Caddy's replacer.
 func (id *identity) placeholder(name string) (any, bool) {
-	if name == "http.auth.user.id" {
-		return id.key.ID(), true
-	}
 	if name == identityKey {
 		return id, true
+	}
+	if name == "http.auth.user.id" && !id.key.IsZero() {
+		return id.key.ID(), true
 	}
 	field, ours := strings.CutPrefix(name, "http.api_key.")
 	if !ours {
@@ -61,6 +62,9 @@ func (id *identity) placeholder(name string) (any, bool) {
 
 // field returns one thing about the key; false if there is no such field.
 func (id *identity) field(name string) (string, bool) {
+	if id.key.IsZero() {
+		return "", isField(name)
+	}
 	switch name {
 	case "id":
 		return id.key.ID(), true
@@ -101,7 +105,7 @@ func (h *Handler) provisionForward() error {
 		}
 		names = append(names, f.Header)
 	}
-	h.owned = ownedHeaders(names...)
+	h.owned = newHeaderOwner(names)
 	return nil
 }
 

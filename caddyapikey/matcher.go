@@ -95,7 +95,7 @@ func (m Matcher) Match(r *http.Request) bool {
 	}
 	value, _ := repl.Get(identityKey)
 	id, ok := value.(*identity)
-	if !ok {
+	if !ok || id.key.IsZero() {
 		return false
 	}
 	return oneHolds(m.Tier, func(v string) bool { return v == id.key.Tier() }) &&

@@ -112,7 +112,7 @@ func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, d *decision) er
 	}
 	// An HTTP/1 server would hold the answer back until it has read the body
 	// that nobody wants, for as long as the client cares to stall.
-	if r.ProtoMajor == 1 && r.Body != nil && r.Body != http.NoBody {
+	if r.ProtoMajor == 1 && r.ContentLength != 0 {
 		header.Set("Connection", "close")
 	}
 	if repl, ok := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer); ok {

@@ -130,7 +130,7 @@ func listChecks() string {
 // request target as the client sent it; r.URL is what rewrites have made of it and what the upstream
 // gets. Both are examined: the first may hold what a rewrite hid, the second what a rewrite produced.
 func (s *Strict) check(r *http.Request, originalURI string) *violation {
-	failed := methodFlags(r.Method, s.active)
+	failed := methodFlags(r.Method)
 
 	target, query, wellFormed := splitTarget(originalURI, r.Method)
 	if !wellFormed || r.URL.Opaque != "" || r.URL.User != nil {
@@ -173,7 +173,7 @@ func (s *Strict) scrub(h http.Header) {
 
 // methodFlags returns the checks that the method fails. CONNECT and TRACE have names of their own, so
 // that relaxing method for WebDAV does not open a tunnel or an echo.
-func methodFlags(method string, active checkSet) checkSet {
+func methodFlags(method string) checkSet {
 	switch method {
 	case "GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS":
 		return 0

@@ -8,24 +8,25 @@ import "time"
 // somebody sets the clock back, and a clock that runs ahead for a moment does
 // no lasting harm. After a restart the wall clock is believed again.
 type clock struct {
-	now    func() time.Time
-	opened time.Time // with its monotonic reading
+	now     func() time.Time
+	opened  int64                             // Unix milliseconds
+	elapsed func(now time.Time) time.Duration // since opened, by the monotonic clock
 }
 
 func newClock(now func() time.Time) clock {
 	if now == nil {
 		now = time.Now
 	}
-	return clock{now: now, opened: now()}
+	opened := now()
+	// Sub uses the monotonic readings, which setting the clock does not move.
+	return clock{now, opened.UnixMilli(), func(now time.Time) time.Duration { return now.Sub(opened) }}
 }
 
-// Now returns the time in Unix milliseconds.
+// unixMilli returns the time in Unix milliseconds.
 func (c *clock) unixMilli() int64 {
 	now := c.now()
-	wall := now.UnixMilli()
-	// Sub uses the monotonic readings, which setting the clock does not move.
-	return max(wall, c.opened.UnixMilli()+now.Sub(c.opened).Milliseconds())
+	return max(now.UnixMilli(), c.opened+c.elapsed(now).Milliseconds())
 }
 
-// time returns Now as a UTC time with millisecond precision.
+// time returns the time in UTC with millisecond precision.
 func (c *clock) time() time.Time { return time.UnixMilli(c.unixMilli()).UTC() }

@@ -8,6 +8,7 @@ package rig
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -43,7 +44,7 @@ type Rig struct {
 func New(t testing.TB, global, site string) *Rig {
 	t.Helper()
 	r := &Rig{t: t, Dir: t.TempDir(), Upstream: newUpstream(t)}
-	r.Site, r.Admin = freeAddr(t), freeAddr(t)
+	r.Site, r.Admin = FreeAddr(t), FreeAddr(t)
 	t.Setenv("XDG_DATA_HOME", filepath.Join(r.Dir, "data"))
 	t.Setenv("XDG_CONFIG_HOME", filepath.Join(r.Dir, "config"))
 	r.Load(global, site)
@@ -69,7 +70,7 @@ func (r *Rig) TryLoad(global, site string) error {
 	if !strings.Contains(global, "api_keys") {
 		global += fmt.Sprintf("\napi_keys {\nstore bolt %s\n}\n", r.StorePath())
 	}
-	caddyfile := fmt.Sprintf("{\nadmin %s\nauto_https off\npersist_config off\nlog default {\noutput file %s\nlevel DEBUG\n}\n%s\n}\nhttp://%s {\nbind 127.0.0.1\n%s\n}\n",
+	caddyfile := fmt.Sprintf("{\nadmin %s\nauto_https disable_redirects\npersist_config off\nlog default {\noutput file %s\nlevel DEBUG\n}\n%s\n}\nhttp://%s {\nbind 127.0.0.1\n%s\n}\n",
 		r.Admin, r.LogPath(), global, r.Site, site)
 	return LoadCaddyfile(strings.ReplaceAll(caddyfile, "{$UPSTREAM}", r.Upstream.Addr))
 }
@@ -140,6 +141,8 @@ func (r *Rig) Manage(method, path, body string) Answer {
 	if body != "" {
 		req.Header.Set("Content-Type", "application/json")
 	}
+	// A reload replaces the admin server and drops idle connections to it.
+	req.Close = true
 	return r.Do(req)
 }
 
@@ -217,8 +220,8 @@ func (r *Rig) Raw(request string) string {
 	}
 }
 
-// freeAddr returns a loopback address that nobody listened on a moment ago.
-func freeAddr(t testing.TB) string {
+// FreeAddr returns a loopback address that nobody listened on a moment ago.
+func FreeAddr(t testing.TB) string {
 	t.Helper()
 	var lc net.ListenConfig
 	ln, err := lc.Listen(context.Background(), "tcp", "127.0.0.1:0")
@@ -227,4 +230,22 @@ func freeAddr(t testing.TB) string {
 	}
 	defer ln.Close()
 	return ln.Addr().String()
+}
+
+// AwaitTLS waits until a server has its certificate, which Caddy gets in the
+// background.
+func AwaitTLS(t testing.TB, addr string, config *tls.Config) {
+	t.Helper()
+	deadline := time.Now().Add(20 * time.Second)
+	for {
+		conn, err := tls.Dial("tcp", addr, config)
+		if err == nil {
+			conn.Close()
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatal(err)
+		}
+		time.Sleep(20 * time.Millisecond) // the background's progress has no signal to wait for
+	}
 }

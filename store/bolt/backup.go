@@ -1,6 +1,7 @@
 package bolt
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -72,11 +73,12 @@ func (s *Store) copyTo(tmp *os.File) error {
 	}
 	defer s.end(tx)
 	// bbolt reads the pages from the file here, not from the mapping.
+	w := &errorKeeper{w: tmp}
 	err = s.guard(func() error {
-		_, err := tx.WriteTo(tmp)
+		_, err := tx.WriteTo(w)
 		return err
 	})
-	if err != nil {
+	if err = cmp.Or(w.err, err); err != nil {
 		return err
 	}
 	_, err = tmp.Seek(0, io.SeekStart)
@@ -88,4 +90,15 @@ func (s *Store) backupError(err error) error {
 		return fmt.Errorf("%w: store %s: the backup needs room for a copy beside it: %w", keyring.ErrFull, s.path, err)
 	}
 	return fmt.Errorf("store %s: backup: %w", s.path, err)
+}
+
+// errorKeeper keeps the error of a write, which bbolt flattens to text.
+type errorKeeper struct {
+	w   io.Writer
+	err error
+}
+
+func (k *errorKeeper) Write(b []byte) (n int, err error) {
+	n, k.err = k.w.Write(b)
+	return n, k.err
 }

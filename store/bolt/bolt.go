@@ -75,6 +75,7 @@ type Store struct {
 	recent recent        // the last commits, for Watch
 
 	txMu     sync.Mutex // held while a transaction begins or ends, see begin
+	stuck    bool       // a transaction may never end; guarded by txMu
 	readOnly atomic.Pointer[error]
 	failed   atomic.Pointer[error]
 	broken   chan struct{} // closed when failed is set
@@ -217,7 +218,8 @@ func (s *Store) close() error {
 			// A fault inside bbolt may have left one of its locks held for ever.
 			broken, giveUp = nil, time.After(defaultTimeout)
 		case <-giveUp:
-			_ = s.file.Close() // drops the lock, so that the file can be opened again
+			unlock(s.file) // by hand: the mapping that stays would keep it
+			_ = s.file.Close()
 			return fmt.Errorf("store %s: closed after it failed: %w", s.path, s.failure())
 		}
 	}

@@ -16,6 +16,7 @@ var errSystem = fmt.Errorf("the bolt store does not run on this system: %w", err
 func openNoFollow(string) (*os.File, error)   { return nil, errSystem }
 func ownerAndLinks(os.FileInfo) (int, uint64) { return os.Geteuid(), 1 }
 func tryLock(*os.File) error                  { return errSystem }
+func unlock(*os.File)                         {}
 func waitLock(*os.File) error                 { return errSystem }
 func syncDir(*os.File) error                  { return errSystem }
 

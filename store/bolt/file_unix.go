@@ -32,6 +32,8 @@ func tryLock(f *os.File) error {
 	}
 }
 
+func unlock(f *os.File) { _ = syscall.Flock(int(f.Fd()), syscall.LOCK_UN) }
+
 // syncDir makes a new name in dir durable.
 func syncDir(dir *os.File) error { return dir.Sync() }
 

@@ -53,7 +53,7 @@ func (s *Store) failure() error {
 
 // begin begins a transaction. A panic of bbolt in there leaves bbolt's inner
 // locks held, so that whoever begins or ends another transaction would wait for
-// ever. txMu makes the others come after it and see that the store has failed.
+// ever. txMu makes the others come after it and see that the store is stuck.
 func (s *Store) begin(writable bool) (tx *bbolt.Tx, err error) {
 	s.txMu.Lock()
 	defer s.txMu.Unlock()
@@ -68,17 +68,21 @@ func (s *Store) begin(writable bool) (tx *bbolt.Tx, err error) {
 		return err
 	})
 	if err != nil {
+		s.stuck = s.failure() != nil
 		return nil, fmt.Errorf("%w: store %s: %w", keyring.ErrUnavailable, s.path, err)
 	}
 	return tx, nil
 }
 
-// end rolls tx back, unless the store has failed: then it is left as it is.
+// end rolls tx back, which touches no mapped page, unless the store is stuck:
+// then tx is left as it is, and Close gives up on it.
 func (s *Store) end(tx *bbolt.Tx) {
 	s.txMu.Lock()
 	defer s.txMu.Unlock()
-	if s.failure() == nil {
-		_ = s.guard(tx.Rollback)
+	if !s.stuck {
+		if err := s.guard(tx.Rollback); errors.Is(err, keyring.ErrDamaged) {
+			s.stuck = true
+		}
 	}
 }
 

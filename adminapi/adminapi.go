@@ -1,0 +1,125 @@
+package adminapi
+
+import (
+	"errors"
+	"net/http"
+
+	"github.com/caddyserver/caddy/v2"
+	"go.uber.org/zap"
+
+	"github.com/caddy-apikey/caddy-apikey/keyring"
+)
+
+func init() {
+	caddy.RegisterModule(API{})
+}
+
+// root is where the API stands on Caddy's admin endpoint.
+const root = "/api_keys/"
+
+// API manages the keys of the running configuration. It has no options: it is
+// there wherever Caddy's admin endpoint is, and answers on one that only the
+// machine itself or a holder of a client certificate can reach.
+type API struct {
+	logger *zap.Logger
+}
+
+// app is what this package asks of the api_keys app.
+type app interface {
+	Keyring() *keyring.Keyring // nil while the app is not running
+	TokenPrefix() string       // what new tokens begin with
+	HasRole(name string) bool  // whether the configuration defines a role
+}
+
+// CaddyModule returns the Caddy module information.
+func (API) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{
+		ID:  "admin.api.api_keys",
+		New: func() caddy.Module { return new(API) },
+	}
+}
+
+// Provision sets the logger up. It keeps nothing else of ctx, whose
+// configuration may never run.
+func (a *API) Provision(ctx caddy.Context) error {
+	a.logger = ctx.Logger(a)
+	return nil
+}
+
+// Routes returns the one route of the API; routes.go has what is behind it.
+func (a *API) Routes() []caddy.AdminRoute {
+	return []caddy.AdminRoute{{Pattern: root, Handler: caddy.AdminHandlerFunc(a.serve)}}
+}
+
+// serve answers a request. It writes refusals itself, as Caddy would turn them
+// into another form.
+func (a *API) serve(w http.ResponseWriter, r *http.Request) error {
+	w.Header().Set("Cache-Control", "no-store")
+	w.Header().Set("X-Content-Type-Options", "nosniff")
+	c := &call{w: w, r: r, logger: a.logger}
+	if err := c.answer(); err != nil {
+		c.refuse(err)
+	}
+	return nil
+}
+
+// call is one request on its way through the API.
+type call struct {
+	w      http.ResponseWriter
+	r      *http.Request
+	logger *zap.Logger
+
+	vars map[string]string // the variable segments of the path
+	app  app
+	keys *keyring.Keyring
+}
+
+func (c *call) answer() error {
+	if err := checkListener(c.r); err != nil {
+		return err
+	}
+	route, vars, err := findRoute(c.r)
+	if err != nil {
+		return err
+	}
+	c.vars = vars
+	if err := checkQuery(c.r.URL.RawQuery, route.query); err != nil {
+		return err
+	}
+	if err := checkContentType(c.r); err != nil {
+		return err
+	}
+	if !route.static {
+		if err := c.findApp(); err != nil {
+			return err
+		}
+	}
+	return route.serve(c)
+}
+
+// findApp finds the app of the configuration that is running now.
+func (c *call) findApp() error {
+	running, err := caddy.ActiveContext().AppIfConfigured("api_keys")
+	if errors.Is(err, caddy.ErrNotConfigured) {
+		return refusal(notConfigured, "The running configuration has no API keys. Put an api_key directive into a site, or an api_keys block into the global options, and reload.")
+	}
+	if err != nil {
+		return err
+	}
+	found, ok := running.(app)
+	if !ok {
+		return errors.New("the app api_keys of this Caddy is another module")
+	}
+	c.app = found
+	if c.keys = found.Keyring(); c.keys == nil {
+		return refusal(notRunning, "The keys are not loaded now: the configuration is starting or stopping. Try again in a moment.")
+	}
+	return nil
+}
+
+// Interface guards
+var (
+	_ caddy.Module      = (*API)(nil)
+	_ caddy.AdminRouter = (*API)(nil)
+	_ caddy.Provisioner = (*API)(nil)
+)

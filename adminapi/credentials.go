@@ -1,0 +1,76 @@
+package adminapi
+
+import (
+	"context"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/caddy-apikey/caddy-apikey/keyring"
+)
+
+// rotate answers POST keys/{id}/rotate.
+func (c *call) rotate() error {
+	revision, err := c.revision()
+	if err != nil {
+		return err
+	}
+	var in rotateInput
+	if err := c.decodeOptional(&in); err != nil {
+		return err
+	}
+	overlap, err := in.overlap()
+	if err != nil {
+		return err
+	}
+	issue := keyring.Issue{Prefix: c.app.TokenPrefix(), ExpiresAt: time.Time(in.ExpiresAt.value)}
+	key, token, err := c.keys.Rotate(c.r.Context(), c.vars["id"], revision, overlap, issue)
+	if err != nil {
+		return err
+	}
+	return c.issued(http.StatusOK, key, 0, token)
+}
+
+// listCredentials answers GET keys/{id}/credentials.
+func (c *call) listCredentials() error {
+	key, err := c.keys.Key(c.r.Context(), c.vars["id"])
+	if err != nil {
+		return err
+	}
+	return c.record(http.StatusOK, key.Revision, struct {
+		Credentials []credentialView `json:"credentials"`
+	}{viewCredentials(key)})
+}
+
+// addCredential answers POST keys/{id}/credentials.
+func (c *call) addCredential() error {
+	revision, err := c.revision()
+	if err != nil {
+		return err
+	}
+	var in credentialInput
+	if err := c.decodeOptional(&in); err != nil {
+		return err
+	}
+	issue, err := in.issue(c.app.TokenPrefix())
+	if err != nil {
+		return err
+	}
+	key, token, err := c.keys.AddCredential(c.r.Context(), c.vars["id"], revision, issue)
+	if err != nil {
+		return err
+	}
+	n := key.Credentials[len(key.Credentials)-1].N
+	return c.issued(http.StatusCreated, key, n, token)
+}
+
+// endCredential answers DELETE keys/{id}/credentials/{n}.
+func (c *call) endCredential() error {
+	n, err := strconv.ParseUint(c.vars["n"], 10, 32)
+	if err != nil || strconv.FormatUint(n, 10) != c.vars["n"] {
+		return refusal(notFound, "There is no such credential: they have numbers, 1, 2 and so on.")
+	}
+	return c.changeKey(func(ctx context.Context, id string, revision uint64) (*keyring.Key, error) {
+		return c.keys.EndCredential(ctx, id, revision, uint32(n))
+	})
+}

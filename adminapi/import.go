@@ -1,0 +1,217 @@
+package adminapi
+
+import (
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/caddy-apikey/caddy-apikey/keyring"
+)
+
+// Limits of an import.
+const (
+	maxImportBody = 64 << 20
+	// maxEntry bounds one entry, in bytes: as much as a key of its own may have,
+	// and what the decoder reads ahead.
+	maxEntry      = 2 * maxBody
+	importTimeout = 5 * time.Minute
+)
+
+// importing lets one import at a time be in memory, over all configurations.
+var importing sync.Mutex
+
+// importEntry is a key with a token made elsewhere.
+type importEntry struct {
+	keyInput
+	Token     member[text] `json:"token"`
+	SHA256    member[text] `json:"sha256"`
+	AllowWeak member[bool] `json:"allow_weak"`
+}
+
+// importKeys answers POST import.
+func (c *call) importKeys() error {
+	if c.r.ContentLength > maxImportBody {
+		return importTooLarge()
+	}
+	if !importing.TryLock() {
+		return refusal(busy, "Another import is running. Try again when it is done.")
+	}
+	defer importing.Unlock()
+	c.extendTimeout(importTimeout)
+	imports, dryRun, err := decodeImport(http.MaxBytesReader(c.w, c.r.Body, maxImportBody), c.app.HasRole)
+	if err != nil {
+		return importError(err)
+	}
+	keys, err := c.keys.Import(c.r.Context(), imports, c.app.TokenPrefix(), dryRun)
+	if err != nil {
+		return err
+	}
+	if dryRun {
+		c.write(http.StatusOK, "application/json", struct {
+			DryRun      bool `json:"dry_run"`
+			WouldImport int  `json:"would_import"`
+		}{true, len(keys)})
+		return nil
+	}
+	ids := make([]string, len(keys))
+	for i, key := range keys {
+		ids[i] = key.ID
+	}
+	c.write(http.StatusOK, "application/json", struct {
+		Imported int      `json:"imported"`
+		IDs      []string `json:"ids"`
+	}{len(ids), ids})
+	return nil
+}
+
+// extendTimeout moves the deadline that Caddy's admin server sets on reading a
+// request, 10 seconds. It also ends the request's context, even long after the
+// body was read.
+func (c *call) extendTimeout(d time.Duration) {
+	// A connection that cannot do it keeps its own deadline.
+	_ = http.NewResponseController(c.w).SetReadDeadline(time.Now().Add(d))
+}
+
+func importTooLarge() error {
+	return refusal(tooLarge, "An import may have %d bytes, %d keys, and %d bytes for each key. Split it; each part is imported whole or not at all.", maxImportBody, keyring.MaxImport, maxBody)
+}
+
+func importError(err error) error {
+	var large *http.MaxBytesError
+	if errors.As(err, &large) || errors.Is(err, errEntryTooLarge) {
+		return importTooLarge()
+	}
+	return bodyError(err)
+}
+
+// decodeImport reads {"dry_run":…,"keys":[…]} entry by entry, so that what is
+// in memory is the keys and never the text.
+func decodeImport(body io.Reader, hasRole func(string) bool) (imports []keyring.Import, dryRun bool, err error) {
+	entries := &entryReader{r: body, left: maxEntry}
+	dec := jsontext.NewDecoder(entries, strict)
+	if dec.PeekKind() != '{' {
+		if _, err := dec.ReadToken(); err != nil && err != io.EOF {
+			return nil, false, err
+		}
+		return nil, false, refusal(invalidBody, `The body must be one JSON object, {"keys":[…]}.`)
+	}
+	if _, err := dec.ReadToken(); err != nil {
+		return nil, false, err
+	}
+	for dec.PeekKind() == '"' {
+		name, err := dec.ReadToken()
+		if err != nil {
+			return nil, false, err
+		}
+		switch name := name.String(); name {
+		case "keys":
+			imports, err = decodeEntries(dec, entries, hasRole)
+		case "dry_run":
+			var m member[bool]
+			err = json.UnmarshalDecode(dec, &m, strict)
+			dryRun = m.value
+		default:
+			err = badField(fieldName(dec.StackPointer()), "there is no such field here; an import has keys and dry_run")
+		}
+		if err != nil {
+			return nil, false, err
+		}
+	}
+	if _, err := dec.ReadToken(); err != nil { // the closing brace
+		return nil, false, err
+	}
+	if _, err := dec.ReadToken(); err != io.EOF {
+		if err == nil {
+			err = refusal(invalidBody, "Something follows the JSON object.")
+		}
+		return nil, false, err
+	}
+	return imports, dryRun, nil
+}
+
+func decodeEntries(dec *jsontext.Decoder, entries *entryReader, hasRole func(string) bool) ([]keyring.Import, error) {
+	if dec.PeekKind() != '[' {
+		if _, err := dec.ReadToken(); err != nil {
+			return nil, err
+		}
+		return nil, badField("keys", "must be a list, [ … ]")
+	}
+	if _, err := dec.ReadToken(); err != nil {
+		return nil, err
+	}
+	var imports []keyring.Import
+	for dec.PeekKind() != ']' {
+		if len(imports) == keyring.MaxImport {
+			return nil, importTooLarge()
+		}
+		entries.left = maxEntry
+		var entry importEntry
+		if dec.PeekKind() == 'n' {
+			return nil, badField(fmt.Sprintf("keys[%d]", len(imports)), "must be an object, { … }")
+		}
+		if err := json.UnmarshalDecode(dec, &entry, strict); err != nil {
+			return nil, err
+		}
+		in, err := entry.read(hasRole)
+		if err != nil {
+			return nil, atEntry(len(imports), err)
+		}
+		imports = append(imports, in)
+	}
+	entries.left = maxEntry
+	_, err := dec.ReadToken() // the closing bracket
+	return imports, err
+}
+
+// read checks one entry as far as HTTP is concerned.
+func (e *importEntry) read(hasRole func(string) bool) (keyring.Import, error) {
+	in := keyring.Import{Token: keyring.NewSecret(string(e.Token.value)), AllowWeak: e.AllowWeak.value}
+	if err := e.apply(&in.Key, hasRole); err != nil {
+		return in, err
+	}
+	if e.SHA256.present {
+		if len(e.SHA256.value) != 64 {
+			return in, badField("sha256", "must be 64 hex digits")
+		}
+		digest, err := hex.DecodeString(string(e.SHA256.value))
+		if err != nil {
+			return in, badField("sha256", "must be 64 hex digits")
+		}
+		in.Digest = (*[32]byte)(digest)
+	}
+	return in, nil
+}
+
+func atEntry(i int, err error) error {
+	entry := fmt.Sprintf("keys[%d]", i)
+	var bad *keyring.InvalidError
+	if errors.As(err, &bad) {
+		return badField(entry+"."+bad.Field, "%s", bad.Reason)
+	}
+	return within(entry, err)
+}
+
+// entryReader refuses to read more than left bytes until left is set again, so
+// that no single entry fills the memory.
+type entryReader struct {
+	r    io.Reader
+	left int
+}
+
+var errEntryTooLarge = errors.New("an entry is too large")
+
+func (e *entryReader) Read(p []byte) (int, error) {
+	if e.left <= 0 {
+		return 0, errEntryTooLarge
+	}
+	n, err := e.r.Read(p[:min(len(p), e.left)])
+	e.left -= n
+	return n, err
+}

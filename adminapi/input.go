@@ -1,0 +1,243 @@
+package adminapi
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"strings"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/caddy-apikey/caddy-apikey/keyring"
+)
+
+// keyInput is what a caller may write about a key.
+type keyInput struct {
+	Name      member[text]            `json:"name"`
+	Org       member[text]            `json:"org"`
+	Owner     member[text]            `json:"owner"`
+	Purpose   member[text]            `json:"purpose"`
+	Tier      member[text]            `json:"tier"`
+	Scopes    member[[]text]          `json:"scopes"`
+	Roles     member[[]text]          `json:"roles"`
+	Allow     member[[]text]          `json:"allow"`
+	Deny      member[[]text]          `json:"deny"`
+	Origins   member[[]text]          `json:"origins"`
+	Signing   member[text]            `json:"signing"`
+	Tags      member[[]text]          `json:"tags"`
+	Metadata  member[map[string]text] `json:"metadata"`
+	NotBefore nullable[instant]       `json:"not_before"`
+	ExpiresAt nullable[instant]       `json:"expires_at"`
+}
+
+// createInput is the body of POST /keys.
+type createInput struct {
+	keyInput
+	Credential member[credentialInput] `json:"credential"`
+}
+
+// editInput is the body of PATCH /keys/{id}.
+type editInput struct {
+	keyInput
+	AllowAnyone member[bool] `json:"allow_anyone"`
+}
+
+// credentialInput says which credential to make.
+type credentialInput struct {
+	Kind      member[text]      `json:"kind"`
+	PublicKey member[text]      `json:"public_key"`
+	ExpiresAt nullable[instant] `json:"expires_at"`
+}
+
+// rotateInput is the body of POST /keys/{id}/rotate.
+type rotateInput struct {
+	Overlap   member[text]      `json:"overlap"`
+	ExpiresAt nullable[instant] `json:"expires_at"`
+}
+
+// orgInput is the body of PUT and PATCH /orgs/{org}.
+type orgInput struct {
+	Title       member[text]            `json:"title"`
+	Tier        member[text]            `json:"tier"`
+	Allow       member[[]text]          `json:"allow"`
+	Deny        member[[]text]          `json:"deny"`
+	Metadata    member[map[string]text] `json:"metadata"`
+	AllowAnyone member[bool]            `json:"allow_anyone"`
+}
+
+// apply writes the fields that are present into k. hasRole says which roles
+// the running configuration defines.
+func (in *keyInput) apply(k *keyring.Key, hasRole func(string) bool) error {
+	setText(&k.Name, in.Name)
+	setText(&k.Org, in.Org)
+	setText(&k.Owner, in.Owner)
+	setText(&k.Purpose, in.Purpose)
+	setText(&k.Tier, in.Tier)
+	setText(&k.Signing, in.Signing)
+	setList(&k.Scopes, in.Scopes)
+	setList(&k.Roles, in.Roles)
+	setList(&k.Origins, in.Origins)
+	setList(&k.Tags, in.Tags)
+	setMap(&k.Metadata, in.Metadata)
+	setTime(&k.NotBefore, in.NotBefore)
+	setTime(&k.ExpiresAt, in.ExpiresAt)
+	if err := setAddrs(&k.Allow, "allow", in.Allow); err != nil {
+		return err
+	}
+	if err := setAddrs(&k.Deny, "deny", in.Deny); err != nil {
+		return err
+	}
+	if in.Roles.present {
+		return checkRoles(k.Roles, hasRole)
+	}
+	return nil
+}
+
+// checkRoles refuses a role that grants nothing because it is mistyped.
+func checkRoles(roles []string, hasRole func(string) bool) error {
+	for i, role := range roles {
+		if !hasRole(role) {
+			return badField(fmt.Sprintf("roles[%d]", i), "the running configuration defines no role of this name; define it with `role` in the api_keys options, or write scopes instead")
+		}
+	}
+	return nil
+}
+
+// issue says which token to make.
+func (in *credentialInput) issue(prefix string) (keyring.Issue, error) {
+	if in.PublicKey.present || in.Kind.present && in.Kind.value != text(keyring.KindToken) {
+		field := "kind"
+		if in.PublicKey.present {
+			field = "public_key"
+		}
+		return keyring.Issue{}, badField(field, "this version makes tokens only; leave it out, or write \"kind\": \"token\"")
+	}
+	return keyring.Issue{Prefix: prefix, ExpiresAt: time.Time(in.ExpiresAt.value)}, nil
+}
+
+// within puts the name of an enclosing object before the field that an error
+// names.
+func within(object string, err error) error {
+	var p *problem
+	if errors.As(err, &p) && p.field != "" {
+		nested := *p
+		nested.field = object + "." + p.field
+		return &nested
+	}
+	return err
+}
+
+func (in *rotateInput) overlap() (time.Duration, error) {
+	if !in.Overlap.present {
+		return keyring.DefaultOverlap, nil
+	}
+	overlap, err := caddy.ParseDuration(string(in.Overlap.value))
+	if err != nil || overlap < 0 {
+		return 0, badField("overlap", "must be a duration such as \"168h\" or \"7d\"; \"0s\" ends the old credential at once")
+	}
+	return overlap, nil
+}
+
+// edit is a PATCH: it writes the fields that are present into o.
+func (in *orgInput) edit(o *keyring.Org) error {
+	setText(&o.Title, in.Title)
+	setText(&o.Tier, in.Tier)
+	setMap(&o.Metadata, in.Metadata)
+	if err := setAddrs(&o.Allow, "allow", in.Allow); err != nil {
+		return err
+	}
+	return setAddrs(&o.Deny, "deny", in.Deny)
+}
+
+// replace is a PUT: fields that are left out become empty, except that an
+// address list is never emptied by leaving it out.
+func (in *orgInput) replace(o *keyring.Org) error {
+	const missing = "the org has such a list and this body has none; send the whole list"
+	if !in.Allow.present && len(o.Allow) > 0 {
+		return badField("allow", missing+", or [] with \"allow_anyone\": true to let its keys be used from anywhere")
+	}
+	if !in.Deny.present && len(o.Deny) > 0 {
+		return badField("deny", missing+", or [] to refuse no address")
+	}
+	o.Title, o.Tier, o.Metadata = "", "", nil
+	return in.edit(o)
+}
+
+func setText[S ~string](dst *S, m member[text]) {
+	if m.present {
+		*dst = S(m.value)
+	}
+}
+
+func setList(dst *[]string, m member[[]text]) {
+	if !m.present {
+		return
+	}
+	*dst = plain(m.value)
+}
+
+func plain(list []text) []string {
+	texts := make([]string, len(list))
+	for i, t := range list {
+		texts[i] = string(t)
+	}
+	return texts
+}
+
+func setMap(dst *map[string]string, m member[map[string]text]) {
+	if !m.present {
+		return
+	}
+	*dst = make(map[string]string, len(m.value))
+	for name, value := range m.value {
+		(*dst)[name] = string(value)
+	}
+}
+
+func setTime(dst *time.Time, m nullable[instant]) {
+	if m.present {
+		*dst = time.Time(m.value)
+	}
+}
+
+func setAddrs(dst *[]netip.Prefix, field string, m member[[]text]) error {
+	if !m.present {
+		return nil
+	}
+	list, err := keyring.ParseAddrs(field, plain(m.value))
+	if err != nil {
+		return err
+	}
+	*dst = list
+	return nil
+}
+
+// instant is a time as RFC 3339 writes it.
+type instant time.Time
+
+// UnmarshalJSONFrom implements json.UnmarshalerFrom.
+func (t *instant) UnmarshalJSONFrom(dec *jsontext.Decoder) error {
+	var written text
+	if err := written.UnmarshalJSONFrom(dec); err != nil {
+		return misfit("must be a time in quotes such as \"2030-01-31T12:00:00Z\", or null for none")
+	}
+	parsed, err := parseTime(string(written))
+	*t = instant(parsed)
+	return err
+}
+
+// parseTime reads RFC 3339 with any offset, to the millisecond. The years that
+// no key lives in are refused here already: the first instant of year 1 is Go's
+// zero time, which would mean "no limit".
+func parseTime(written string) (time.Time, error) {
+	var t time.Time
+	if err := t.UnmarshalText([]byte(strings.ToUpper(written))); err != nil {
+		return t, misfit("must be a time in the form of RFC 3339, such as 2030-01-31T12:00:00Z")
+	}
+	if t = t.UTC().Truncate(time.Millisecond); t.Year() < 1970 || t.Year() > 9999 {
+		return time.Time{}, misfit("must be a time between the years 1970 and 9999")
+	}
+	return t, nil
+}

@@ -1,0 +1,139 @@
+package adminapi
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	"github.com/caddy-apikey/caddy-apikey/keyring"
+)
+
+// listKeys answers GET keys.
+func (c *call) listKeys() error {
+	query := c.r.URL.Query()
+	f, err := filter(query)
+	if err != nil {
+		return err
+	}
+	after, limit, err := page(query)
+	if err != nil {
+		return err
+	}
+	if after != "" && !keyring.ValidKeyID(after) {
+		return badCursor()
+	}
+	keys, next, err := c.keys.Keys(c.r.Context(), f, after, limit)
+	if err != nil {
+		return err
+	}
+	now := time.Now()
+	views := make([]keyView, len(keys))
+	for i, key := range keys {
+		views[i] = viewKey(key, now)
+	}
+	c.write(http.StatusOK, "application/json", struct {
+		Keys []keyView `json:"keys"`
+		Next *string   `json:"next"`
+	}{views, cursor(next)})
+	return nil
+}
+
+// createKey answers POST keys.
+func (c *call) createKey() error {
+	var in createInput
+	if err := c.decode(&in); err != nil {
+		return err
+	}
+	var spec keyring.Key
+	if err := in.apply(&spec, c.app.HasRole); err != nil {
+		return err
+	}
+	issue, err := in.Credential.value.issue(c.app.TokenPrefix())
+	if err != nil {
+		return within("credential", err)
+	}
+	key, token, err := c.keys.Create(c.r.Context(), spec, issue)
+	if err != nil {
+		return err
+	}
+	c.w.Header().Set("Location", root+"keys/"+key.ID)
+	return c.issued(http.StatusCreated, key, 0, token)
+}
+
+// getKey answers GET keys/{id}.
+func (c *call) getKey() error {
+	key, err := c.keys.Key(c.r.Context(), c.vars["id"])
+	if err != nil {
+		return err
+	}
+	return c.key(key)
+}
+
+// patchKey answers PATCH keys/{id}.
+func (c *call) patchKey() error {
+	revision, err := c.revision()
+	if err != nil {
+		return err
+	}
+	var in editInput
+	if err := c.decode(&in); err != nil {
+		return err
+	}
+	edits := keyring.Edits{AllowAnyone: in.AllowAnyone.value}
+	key, err := c.keys.Edit(c.r.Context(), c.vars["id"], revision, edits, func(k *keyring.Key) error {
+		return in.apply(k, c.app.HasRole)
+	})
+	if err != nil {
+		return err
+	}
+	return c.key(key)
+}
+
+// deleteKey answers DELETE keys/{id}.
+func (c *call) deleteKey() error {
+	revision, err := c.revision()
+	if err != nil {
+		return err
+	}
+	if err := c.noBody(); err != nil {
+		return err
+	}
+	if err := c.keys.Delete(c.r.Context(), c.vars["id"], revision); err != nil {
+		return err
+	}
+	c.w.WriteHeader(http.StatusNoContent)
+	return nil
+}
+
+func (c *call) suspendKey() error { return c.changeKey(c.keys.Suspend) }
+func (c *call) resumeKey() error  { return c.changeKey(c.keys.Resume) }
+func (c *call) revokeKey() error  { return c.changeKey(c.keys.Revoke) }
+
+// cancelRotation answers DELETE keys/{id}/rotate.
+func (c *call) cancelRotation() error { return c.changeKey(c.keys.CancelRotation) }
+
+// changeKey makes a change that takes no more than the key's name.
+func (c *call) changeKey(change func(context.Context, string, uint64) (*keyring.Key, error)) error {
+	revision, err := c.revision()
+	if err != nil {
+		return err
+	}
+	if err := c.noBody(); err != nil {
+		return err
+	}
+	key, err := change(c.r.Context(), c.vars["id"], revision)
+	if err != nil {
+		return err
+	}
+	return c.key(key)
+}
+
+// key answers with one key.
+func (c *call) key(key *keyring.Key) error {
+	return c.record(http.StatusOK, key.Revision, viewKey(key, time.Now()))
+}
+
+// issued answers with a key and its new token, which is shown this once.
+func (c *call) issued(status int, key *keyring.Key, credential uint32, token keyring.Secret) error {
+	return c.record(status, key.Revision, issuedView{viewKey(key, time.Now()), credential, token.Reveal()})
+}

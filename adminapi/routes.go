@@ -1,0 +1,108 @@
+package adminapi
+
+import (
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+)
+
+// route is one method on one path.
+type route struct {
+	method string
+	path   string   // below root; {x} is any one segment
+	query  []string // the query parameters it knows
+	static bool     // answers without the running app
+	serve  func(*call) error
+}
+
+var routes = []route{
+	{method: http.MethodGet, path: "keys", serve: (*call).listKeys, query: keyParams},
+	{method: http.MethodPost, path: "keys", serve: (*call).createKey},
+	{method: http.MethodGet, path: "keys/{id}", serve: (*call).getKey},
+	{method: http.MethodPatch, path: "keys/{id}", serve: (*call).patchKey},
+	{method: http.MethodDelete, path: "keys/{id}", serve: (*call).deleteKey},
+	{method: http.MethodPost, path: "keys/{id}/suspend", serve: (*call).suspendKey},
+	{method: http.MethodPost, path: "keys/{id}/resume", serve: (*call).resumeKey},
+	{method: http.MethodPost, path: "keys/{id}/revoke", serve: (*call).revokeKey},
+	{method: http.MethodPost, path: "keys/{id}/rotate", serve: (*call).rotate},
+	{method: http.MethodDelete, path: "keys/{id}/rotate", serve: (*call).cancelRotation},
+	{method: http.MethodGet, path: "keys/{id}/credentials", serve: (*call).listCredentials},
+	{method: http.MethodPost, path: "keys/{id}/credentials", serve: (*call).addCredential},
+	{method: http.MethodDelete, path: "keys/{id}/credentials/{n}", serve: (*call).endCredential},
+
+	{method: http.MethodPost, path: "import", serve: (*call).importKeys},
+	{method: http.MethodPost, path: "identify", serve: (*call).identify},
+
+	{method: http.MethodGet, path: "orgs", serve: (*call).listOrgs, query: pageParams},
+	{method: http.MethodGet, path: "orgs/{org}", serve: (*call).getOrg},
+	{method: http.MethodPut, path: "orgs/{org}", serve: (*call).putOrg},
+	{method: http.MethodPatch, path: "orgs/{org}", serve: (*call).patchOrg},
+	{method: http.MethodPost, path: "orgs/{org}/suspend", serve: (*call).suspendOrg},
+	{method: http.MethodPost, path: "orgs/{org}/resume", serve: (*call).resumeOrg},
+
+	{method: http.MethodGet, path: "backup", serve: (*call).backup},
+	{method: http.MethodGet, path: "openapi.json", serve: (*call).openAPI, static: true},
+}
+
+// findRoute finds the route of a request and the values of its variable
+// segments. The path is split before it is decoded, so that an encoded slash
+// never makes a segment: what a path permission of Caddy's remote admin
+// endpoint covers and what is served are always the same record.
+func findRoute(r *http.Request) (*route, map[string]string, error) {
+	segments := strings.Split(strings.TrimPrefix(r.URL.EscapedPath(), root), "/")
+	for i, s := range segments {
+		decoded, err := url.PathUnescape(s)
+		if err != nil || decoded == "" || strings.Contains(decoded, "/") {
+			return nil, nil, errNoRoute
+		}
+		segments[i] = decoded
+	}
+	method := r.Method
+	if method == http.MethodHead {
+		method = http.MethodGet
+	}
+	var allowed []string
+	for i := range routes {
+		vars, ok := routes[i].match(segments)
+		if !ok {
+			continue
+		}
+		if routes[i].method == method {
+			return &routes[i], vars, nil
+		}
+		if allowed = append(allowed, routes[i].method); routes[i].method == http.MethodGet {
+			allowed = append(allowed, http.MethodHead)
+		}
+	}
+	if allowed == nil {
+		return nil, nil, errNoRoute
+	}
+	slices.Sort(allowed)
+	p := refusal(methodNotAllowed, "This resource answers %s.", strings.Join(allowed, ", "))
+	p.header = http.Header{"Allow": {strings.Join(allowed, ", ")}}
+	return nil, nil, p
+}
+
+var errNoRoute = refusal(notFound, "There is no such resource. GET /api_keys/openapi.json lists them all.")
+
+func (rt *route) match(segments []string) (map[string]string, bool) {
+	pattern := strings.Split(rt.path, "/")
+	if len(pattern) != len(segments) {
+		return nil, false
+	}
+	var vars map[string]string
+	for i, p := range pattern {
+		name, variable := strings.CutPrefix(p, "{")
+		switch {
+		case variable:
+			if vars == nil {
+				vars = make(map[string]string)
+			}
+			vars[strings.TrimSuffix(name, "}")] = segments[i]
+		case p != segments[i]:
+			return nil, false
+		}
+	}
+	return vars, true
+}

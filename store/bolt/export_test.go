@@ -1,0 +1,6 @@
+package bolt
+
+// SchemaRecord is the schema record of a store of another version.
+func SchemaRecord(version uint32) []byte {
+	return (&schema{version: version}).encode()
+}
