@@ -129,7 +129,9 @@ func problemOf(err error, conditional bool) *problem {
 		p = refusal(conflict, "%s. Repeat the request.", sentence(err))
 	case errors.Is(err, keyring.ErrExists):
 		p = refusal(alreadyExists, "%s.", sentence(err))
-		p.faults = faultsOf(err)
+		if p.faults = faultsOf(err); p.faults != nil {
+			p.detail = p.faults[0].Detail + "."
+		}
 	case errors.Is(err, keyring.ErrState):
 		p = refusal(wrongState, "%s.", sentence(err))
 	case errors.Is(err, keyring.ErrFull):

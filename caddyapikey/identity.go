@@ -50,8 +50,8 @@ func (id *identity) placeholder(name string) (any, bool) {
 	if name == identityKey {
 		return id, true
 	}
-	if name == "http.auth.user.id" && !id.key.IsZero() {
-		return id.key.ID(), true
+	if name == "http.auth.user.id" {
+		name = "http.api_key.id"
 	}
 	field, ours := strings.CutPrefix(name, "http.api_key.")
 	if !ours {

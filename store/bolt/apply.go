@@ -48,7 +48,8 @@ func (s *Store) Apply(ctx context.Context, mutations []keyring.Mutation) (keyrin
 		}
 	}
 	if len(mutations) == 0 {
-		return s.recent.cursor(), nil
+		cursor, _ := s.recent.state()
+		return cursor, nil
 	}
 	c := &call{mutations: mutations, done: make(chan struct{})}
 	select {
@@ -101,22 +102,19 @@ func (s *Store) gather(first *call) []*call {
 	return calls
 }
 
-// commit answers every call.
+// commit answers every call. Where the commit fails, so do the calls that were
+// refused: it may have been for what a neighbour was about to write.
 func (s *Store) commit(calls []*call) {
 	err := s.tryCommit(calls)
 	if errors.Is(err, keyring.ErrFull) && len(calls) > 1 {
 		// One of them may be too large; the others must not suffer for it.
 		for _, c := range calls {
-			if c.err == nil {
-				s.commit([]*call{c})
-			} else {
-				close(c.done)
-			}
+			s.commit([]*call{c})
 		}
 		return
 	}
 	for _, c := range calls {
-		if err != nil && c.err == nil {
+		if err != nil {
 			c.err = err
 		}
 		close(c.done)
@@ -158,19 +156,24 @@ func (s *Store) tryCommit(calls []*call) error {
 	}
 	id := tx.ID()
 	if err := s.guard(tx.Commit); err != nil {
-		return s.commitError(err, id)
+		return s.commitError(err, id, g)
 	}
-	s.head = g.head
-	if m, err := newestMeta(s.file); err == nil {
-		s.size.Store(m.size())
-	}
+	s.publish(g)
 	for _, c := range calls {
 		if c.err == nil {
 			c.cursor = g.head.cursor
 		}
 	}
-	s.recent.add(g.head.cursor, g.records)
 	return nil
+}
+
+// publish makes the commit of g known to the next one and to watchers.
+func (s *Store) publish(g *group) {
+	s.head = g.head
+	if m, err := newestMeta(s.file); err == nil {
+		s.size.Store(m.size())
+	}
+	s.recent.add(g.head.cursor, g.records)
 }
 
 // commitError says what a failed commit means. A disk that is full is found
@@ -178,10 +181,15 @@ func (s *Store) tryCommit(calls []*call) error {
 // the next commit may succeed. Anything else, a failed sync above all, leaves
 // open what is on the disk: the kernel may have dropped the pages and would
 // report success for the next sync. Then nothing is written until the store is
-// opened anew, which checks the file.
-func (s *Store) commitError(err error, tx int) error {
-	if isFull(err) && s.failure() == nil && !s.reached(tx) {
+// opened anew, which checks the file. Where readers of this process see the
+// commit already, watchers are told of it as well.
+func (s *Store) commitError(err error, tx int, g *group) error {
+	reached := s.reached(tx)
+	if isFull(err) && s.failure() == nil && !reached {
 		return fmt.Errorf("%w: store %s: %w", keyring.ErrFull, s.path, err)
+	}
+	if reached {
+		s.publish(g)
 	}
 	stop := fmt.Errorf("%w: store %s: an earlier write failed (%w), so the disk may not hold what it should. "+
 		"Check the disk, then restart Caddy: the file is checked when it is opened", keyring.ErrUnavailable, s.path, err)

@@ -111,7 +111,8 @@ func Open(path string, opts Options) (*Store, error) {
 	}
 	s, err := openDB(path, f, opts)
 	if err != nil {
-		_ = f.Close() // drops the lock too; bbolt may have closed it already
+		unlock(f) // by hand, for the case that a mapping is left
+		_ = f.Close()
 		return nil, err
 	}
 	go s.write()

@@ -108,7 +108,7 @@ type checker struct {
 // order of the file.
 func (c *checker) run() error {
 	c.buckets = make(map[string]*tree)
-	c.window = window{f: c.f, pageSize: int64(c.meta.pageSize)}
+	c.window = window{f: c.f, pageSize: int64(c.meta.pageSize), most: min(maxAhead, c.meta.size())}
 	c.next = []visit{{page: c.meta.root, tree: new(tree)}}
 	for len(c.next) > 0 {
 		level := c.next

@@ -186,6 +186,7 @@ func sortVisits(level []visit) {
 type window struct {
 	f        io.ReaderAt
 	pageSize int64
+	most     int64 // bytes to read ahead
 	buf      []byte
 	start    int64 // offset of buf in the file
 }
@@ -216,7 +217,7 @@ func (w *window) page(id uint64, count, ahead int64) ([]byte, error) {
 	if off < w.start || off+size > w.start+int64(len(w.buf)) {
 		want := max(size, ahead)
 		if int64(cap(w.buf)) < want {
-			w.buf = make([]byte, max(want, maxAhead))
+			w.buf = make([]byte, max(want, w.most))
 		}
 		n, err := w.f.ReadAt(w.buf[:want], off)
 		w.buf, w.start = w.buf[:n], off

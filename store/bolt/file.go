@@ -25,8 +25,8 @@ func openFile(path string, timeout time.Duration) (*os.File, error) {
 		return nil, fmt.Errorf("store %q: write the path as %s", path, filepath.Clean(path))
 	}
 	dir := filepath.Dir(path)
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return nil, fmt.Errorf("store %s: creating its directory: %w", path, err)
+	if err := makeDir(dir); err != nil {
+		return nil, fmt.Errorf("store %s: creating its directory: %w. Create %s for the user that Caddy runs as", path, err, dir)
 	}
 	if err := checkDir(path, dir); err != nil {
 		return nil, err
@@ -36,7 +36,7 @@ func openFile(path string, timeout time.Duration) (*os.File, error) {
 			return nil, err
 		}
 	}
-	if err := checkName(path); err != nil {
+	if err := checkPath(path); err != nil {
 		return nil, err
 	}
 	f, err := openNoFollow(path)
@@ -56,9 +56,33 @@ func openFile(path string, timeout time.Duration) (*os.File, error) {
 	return f, nil
 }
 
-// checkName refuses what is not a plain file before it is opened: opening a
+// makeDir creates dir and its parents where they do not exist, durably: a new
+// store must not vanish with its directory in a power failure.
+func makeDir(dir string) error {
+	if _, err := os.Stat(dir); !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	above := filepath.Dir(dir)
+	if err := makeDir(above); err != nil {
+		return err
+	}
+	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	parent, err := os.Open(above)
+	if errors.Is(err, fs.ErrPermission) {
+		return nil // may be written but not read; then it cannot be synced either
+	}
+	if err != nil {
+		return err
+	}
+	defer parent.Close()
+	return syncDir(parent)
+}
+
+// checkPath refuses what is not a plain file before it is opened: opening a
 // pipe or a device may block or have effects.
-func checkName(path string) error {
+func checkPath(path string) error {
 	st, err := os.Lstat(path)
 	switch {
 	case err != nil:

@@ -38,6 +38,9 @@ func (s *Store) Snapshot(ctx context.Context, fn func(keyring.Record) error) (ke
 	if err != nil {
 		return none, s.damaged("state record: %v", err)
 	}
+	if err := s.published(ctx, h.cursor); err != nil {
+		return none, err
+	}
 	var d decoder
 	orgs, err := s.scan(ctx, tx, bucketOrgs, &d, fn)
 	if err != nil {
@@ -96,6 +99,26 @@ func (s *Store) scan(ctx context.Context, tx *bbolt.Tx, bucket []byte, d *decode
 		n += uint64(len(slice))
 		if len(slice) < cap(slice) {
 			return n, nil
+		}
+	}
+}
+
+// published waits until the commit at is known to watchers. A transaction sees
+// a commit a moment earlier: as soon as it is written, before it is synced.
+func (s *Store) published(ctx context.Context, at keyring.Cursor) error {
+	for {
+		latest, changed := s.recent.state()
+		if latest.Revision >= at.Revision {
+			return nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+		case <-s.closing:
+		case <-s.broken:
+		}
+		if err := s.interrupted(ctx); err != nil {
+			return err
 		}
 	}
 }

@@ -3,6 +3,7 @@ package bolt
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -41,10 +42,12 @@ func (r *recent) start(at keyring.Cursor) {
 	r.base, r.changed = at, make(chan struct{})
 }
 
-func (r *recent) cursor() keyring.Cursor {
+// state returns the last commit's cursor, and a channel that is closed with
+// the next one.
+func (r *recent) state() (keyring.Cursor, <-chan struct{}) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.latest()
+	return r.latest(), r.changed
 }
 
 func (r *recent) latest() keyring.Cursor {
@@ -93,7 +96,7 @@ func (r *recent) since(from keyring.Cursor) ([]commit, <-chan struct{}, error) {
 	if at.Mark != from.Mark {
 		return nil, nil, fmt.Errorf("%w: revision %d was another one", keyring.ErrForked, from.Revision)
 	}
-	return r.commits[n:len(r.commits):len(r.commits)], r.changed, nil
+	return slices.Clone(r.commits[n:]), r.changed, nil // a copy: add forgets old ones in place
 }
 
 // Watch implements keyring.Store. It reads memory only, and so goes on where

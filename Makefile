@@ -1,0 +1,39 @@
+# make run    build and start Caddyfile.example in front of a demo API
+# make test   everything, on a machine with only Go and make
+
+GO ?= go
+FUZZTIME ?= 5s
+STATICCHECK = $(GO) tool -modfile=tools/go.mod staticcheck
+
+.PHONY: run build setup test demo lint fuzz bench clean
+
+run: build
+	@scripts/run-demo
+
+build:
+	$(GO) build -trimpath -o bin/caddy-apikey ./xcaddy
+
+setup:
+	@scripts/setup
+
+# The packages share two cores with the servers they start, so they run in turn.
+test: setup
+	CGO_ENABLED=1 $(GO) test -race -p 1 -timeout 15m ./...
+	$(MAKE) demo
+
+demo: build
+	scripts/run-demo --check
+
+lint:
+	@test -z "$$(gofmt -l .)" || { echo "gofmt would change:"; gofmt -l .; exit 1; }
+	$(GO) vet ./...
+	$(STATICCHECK) ./...
+
+fuzz: setup
+	scripts/fuzz $(FUZZTIME)
+
+bench:
+	$(GO) test -run '^$$' -bench . -benchmem ./keyring ./store/bolt ./caddyapikey
+
+clean:
+	rm -rf bin .run

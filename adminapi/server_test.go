@@ -1,0 +1,308 @@
+package adminapi
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"github.com/caddyserver/caddy/v2"
+	_ "github.com/caddyserver/caddy/v2/modules/filestorage"
+	_ "github.com/caddyserver/caddy/v2/modules/logging"
+
+	"github.com/caddy-apikey/caddy-apikey/keyring"
+	"github.com/caddy-apikey/caddy-apikey/store/bolt"
+)
+
+// testApp stands for the app of package caddyapikey.
+type testApp struct {
+	Fail    bool `json:"fail,omitempty"` // to start
+	running atomic.Bool
+}
+
+// testKeyring is what every running testApp shows, as the real app shares the
+// store over configurations.
+var testKeyring atomic.Pointer[keyring.Keyring]
+
+func init() { caddy.RegisterModule(new(testApp)) }
+
+func (*testApp) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{ID: "api_keys", New: func() caddy.Module { return new(testApp) }}
+}
+
+func (a *testApp) Start() error {
+	if a.Fail {
+		return errors.New("told to fail")
+	}
+	a.running.Store(true)
+	return nil
+}
+func (a *testApp) Stop() error    { return nil }
+func (a *testApp) Cleanup() error { a.running.Store(false); return nil }
+func (a *testApp) Keyring() *keyring.Keyring {
+	if !a.running.Load() {
+		return nil
+	}
+	return testKeyring.Load()
+}
+func (a *testApp) TokenPrefix() string      { return "ck" }
+func (a *testApp) HasRole(name string) bool { return name == "reader" }
+
+// faultyStore fails as it is told.
+type faultyStore struct {
+	keyring.Store
+	fault atomic.Pointer[error] // of Apply, Key and Backup
+	after int                   // bytes of a backup before the fault
+}
+
+func (s *faultyStore) failure() error {
+	if err := s.fault.Load(); err != nil {
+		return *err
+	}
+	return nil
+}
+
+func (s *faultyStore) Apply(ctx context.Context, m []keyring.Mutation) (keyring.Cursor, error) {
+	if err := s.failure(); err != nil {
+		return keyring.Cursor{}, err
+	}
+	return s.Store.Apply(ctx, m)
+}
+
+func (s *faultyStore) Backup(ctx context.Context, w io.Writer) error {
+	if err := s.failure(); err != nil {
+		if s.after > 0 {
+			_, _ = w.Write(make([]byte, s.after))
+		}
+		return err
+	}
+	return s.Store.Backup(ctx, w)
+}
+
+// server is Caddy's real admin endpoint, in process. Tests that use it are not
+// parallel, as there is one Caddy in a process.
+type server struct {
+	t     testing.TB
+	addr  string
+	logs  string
+	store *faultyStore
+	keys  *keyring.Keyring
+}
+
+// newServer starts one with an empty store.
+func newServer(t testing.TB) *server {
+	t.Helper()
+	dir := t.TempDir()
+	opened, err := bolt.Open(filepath.Join(dir, "store", "keys.db"), bolt.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &server{t: t, addr: freeAddr(t), logs: filepath.Join(dir, "caddy.log"), store: &faultyStore{Store: opened}}
+	if s.keys, err = keyring.Open(t.Context(), s.store, keyring.Options{}); err != nil {
+		t.Fatal(err)
+	}
+	testKeyring.Store(s.keys)
+	t.Cleanup(func() {
+		if err := caddy.Stop(); err != nil {
+			t.Error(err)
+		}
+		testKeyring.Store(nil)
+		_ = s.keys.Close()
+	})
+	s.load(`"listen":"`+s.addr+`"`, `"api_keys":{}`)
+	return s
+}
+
+// load loads a configuration with these admin options and apps.
+func (s *server) load(admin, apps string) {
+	s.t.Helper()
+	if err := s.tryLoad(admin, apps); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+func (s *server) tryLoad(admin, apps string) error {
+	return caddy.Load(fmt.Appendf(nil, `{"admin":{%s,"config":{"persist":false}},"logging":{"logs":{"default":{"level":"DEBUG","writer":{"output":"file","filename":%q}}}},"apps":{%s}}`, admin, s.logs, apps), true)
+}
+
+func freeAddr(t testing.TB) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = l.Close() }()
+	return l.Addr().String()
+}
+
+// reply is an answer that was read to its end.
+type reply struct {
+	t      testing.TB
+	status int
+	header http.Header
+	body   string
+}
+
+// do sends a request. A body is sent as JSON; headers come as name, value.
+func (s *server) do(method, path, body string, headers ...string) reply {
+	s.t.Helper()
+	var reader io.Reader
+	if body != "" {
+		reader = strings.NewReader(body)
+	}
+	return s.send(method, path, reader, append([]string{"Content-Type", "application/json"}, headers...)...)
+}
+
+func (s *server) send(method, path string, body io.Reader, headers ...string) reply {
+	s.t.Helper()
+	r, err := http.NewRequestWithContext(s.t.Context(), method, "http://"+s.addr+"/api_keys/"+path, body)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	for i := 0; i < len(headers); i += 2 {
+		if headers[i] == "Host" {
+			r.Host = headers[i+1]
+			continue
+		}
+		r.Header.Set(headers[i], headers[i+1])
+	}
+	return s.read(http.DefaultTransport.RoundTrip(r))
+}
+
+func (s *server) read(resp *http.Response, err error) reply {
+	s.t.Helper()
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer func() { _ = resp.Body.Close() }()
+	text, err := io.ReadAll(resp.Body)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return reply{s.t, resp.StatusCode, resp.Header, string(text)}
+}
+
+// want checks the status, and what every answer has.
+func (a reply) want(status int) reply {
+	a.t.Helper()
+	if a.status != status {
+		a.t.Fatalf("status %d, want %d: %s", a.status, status, a.body)
+	}
+	if a.header.Get("Cache-Control") != "no-store" || a.header.Get("X-Content-Type-Options") != "nosniff" {
+		a.t.Errorf("status %d without no-store and nosniff: %v", status, a.header)
+	}
+	if status >= 400 {
+		if ct := a.header.Get("Content-Type"); ct != "application/problem+json" {
+			a.t.Errorf("status %d with content type %q", status, ct)
+		}
+		if got := a.at("status"); got != float64(status) {
+			a.t.Errorf("problem says status %v, not %d", got, status)
+		}
+	}
+	return a
+}
+
+// problem checks status, kind and field of a refusal.
+func (a reply) problem(status int, slug, field string) reply {
+	a.t.Helper()
+	a.want(status)
+	if got := a.at("type"); got != problemDocs+slug {
+		a.t.Errorf("type %v, want …#%s: %s", got, slug, a.body)
+	}
+	got, _ := a.tree()["field"].(string)
+	if got != field {
+		a.t.Errorf("field %q, want %q: %s", got, field, a.body)
+	}
+	if detail, _ := a.at("detail").(string); detail == "" {
+		a.t.Errorf("no detail: %s", a.body)
+	}
+	return a
+}
+
+func (a reply) tree() map[string]any {
+	a.t.Helper()
+	var tree map[string]any
+	if err := json.Unmarshal([]byte(a.body), &tree); err != nil {
+		a.t.Fatalf("status %d, no JSON object: %q", a.status, a.body)
+	}
+	return tree
+}
+
+// at returns the value under a path of names and indexes.
+func (a reply) at(path ...any) any {
+	a.t.Helper()
+	var value any = a.tree()
+	for _, step := range path {
+		switch step := step.(type) {
+		case string:
+			object, ok := value.(map[string]any)
+			if !ok || !has(object, step) {
+				a.t.Fatalf("no %v in %s", path, a.body)
+			}
+			value = object[step]
+		case int:
+			list, ok := value.([]any)
+			if !ok || step >= len(list) {
+				a.t.Fatalf("no %v in %s", path, a.body)
+			}
+			value = list[step]
+		}
+	}
+	return value
+}
+
+func has(object map[string]any, name string) bool { _, ok := object[name]; return ok }
+
+func (a reply) text(path ...any) string {
+	a.t.Helper()
+	text, ok := a.at(path...).(string)
+	if !ok {
+		a.t.Fatalf("%v is no text in %s", path, a.body)
+	}
+	return text
+}
+
+// is compares the value under a path with one written as JSON.
+func (a reply) is(want string, path ...any) reply {
+	a.t.Helper()
+	got, err := json.Marshal(a.at(path...))
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	var compact bytes.Buffer
+	if err := json.Compact(&compact, []byte(want)); err != nil {
+		a.t.Fatal(err)
+	}
+	if string(got) != compact.String() {
+		a.t.Errorf("%v is %s, want %s", path, got, want)
+	}
+	return a
+}
+
+// create makes a key and returns its id and token.
+func (s *server) create(fields string) (id, token string) {
+	s.t.Helper()
+	if fields != "" {
+		fields = "," + fields
+	}
+	a := s.do("POST", "keys", `{"name":"test"`+fields+`}`).want(201)
+	return a.text("key", "id"), a.text("token")
+}
+
+func (s *server) log() string {
+	s.t.Helper()
+	text, err := os.ReadFile(s.logs)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return string(text)
+}
