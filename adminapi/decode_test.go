@@ -130,10 +130,10 @@ func TestErrorsNeverRepeatBodies(t *testing.T) {
 
 func TestFieldName(t *testing.T) {
 	for pointer, want := range map[string]string{
-		"/keys/3/scopes/0": "keys[3].scopes[0]",
-		"/metadata/a~1b":   "metadata.…",
-		"/0":               "0",
-		"":                 "",
+		"/keys/3/scopes/0":                       "keys[3].scopes[0]",
+		"/metadata/a~1b":                         "metadata.…",
+		"/0":                                     "0",
+		"":                                       "",
 		"/" + strings.Repeat("x", 25) + "/allow": "….allow",
 	} {
 		if got := fieldName(jsontext.Pointer(pointer)); got != want {

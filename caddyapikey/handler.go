@@ -188,6 +188,10 @@ func normalizeSources(sources []Source) error {
 // it strips the credential, sets the identity and hands on.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
 	h.owned.remove(r.Header)
+	if h.owned.ownsAny(r.Trailer) || overrideHeaders.ownsAny(r.Trailer) {
+		// Trailers come after the body, too late to be removed.
+		return h.refuse(w, r, &decision{why: badRequest})
+	}
 	if h.CORS && isPreflight(r) {
 		return h.answerPreflight(w, r)
 	}
@@ -213,6 +217,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	h.protectCaches(w.Header(), d.found)
 	if !d.key.IsZero() && !h.KeepCredential && h.Mode == modeEnforce {
 		strip(r, d.found, h.From)
+		stripOriginal(r, d.found)
 	}
 	h.introduce(r, d.key)
 	return next.ServeHTTP(w, r)
@@ -330,6 +335,15 @@ func originalURI(r *http.Request) string {
 		return original.RequestURI
 	}
 	return r.RequestURI
+}
+
+// stripOriginal removes a key in the query also from the URL that Caddy goes
+// back to when it runs error routes, which may proxy, too.
+func stripOriginal(r *http.Request, f found) {
+	original, ok := r.Context().Value(caddyhttp.OriginalRequestCtxKey).(http.Request)
+	if ok && f.source.Kind == SourceQuery && original.URL != nil && original.URL != r.URL {
+		stripQuery(&http.Request{URL: original.URL}, f.source.Name)
+	}
 }
 
 // isEarlyData reports whether the request may be a replay of TLS early data, as

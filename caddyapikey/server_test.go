@@ -225,6 +225,44 @@ reverse_proxy {$UPSTREAM}`)
 	}
 }
 
+// Announced trailers are merged into the headers behind us; they must not
+// bring an identity or another method along.
+func TestForgedTrailer(t *testing.T) {
+	r := rig.New(t, "", guarded)
+	_, token := r.Create(`{"name":"x","scopes":["contacts:write"]}`)
+	for _, name := range []string{"X-Key-Id", "x_key_org", "X-HTTP-Method-Override"} {
+		answer := r.Raw("POST / HTTP/1.1\r\nHost: " + r.Site + "\r\nAuthorization: Bearer " + token +
+			"\r\nTransfer-Encoding: chunked\r\nTrailer: " + name + "\r\n\r\n0\r\n" + name + ": forged\r\n\r\n")
+		if !strings.HasPrefix(answer, "HTTP/1.1 400 ") {
+			t.Errorf("%s: %.100s", name, answer)
+		}
+	}
+	if r.Upstream.Hits() != 0 {
+		t.Error("the upstream was asked")
+	}
+}
+
+// Error routes begin with the URL that the client sent; the key is not in it.
+func TestQueryKeyStaysOutOfErrorRoutes(t *testing.T) {
+	r := rig.New(t, "", `
+route {
+	api_key {
+		from query api_key
+		require *
+	}
+	rewrite /elsewhere
+	error 500
+}
+handle_errors {
+	reverse_proxy {$UPSTREAM}
+}`)
+	_, token := r.Create(`{"name":"x"}`)
+	r.Get("/a?x=1&api_key=" + token)
+	if up := r.Upstream.Last(); up == "" || strings.Contains(up, token) {
+		t.Errorf("the upstream of the error route got\n%s", up)
+	}
+}
+
 func TestObserve(t *testing.T) {
 	r := rig.New(t, "", "api_key {\nmode observe\nrequire * a:b\n}\nreverse_proxy {$UPSTREAM}")
 	_, token := r.Create(`{"name":"x"}`)

@@ -10,6 +10,7 @@ import (
 	"context"
 	"crypto/tls"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -17,6 +18,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -134,16 +136,25 @@ func (a Answer) Reason() string {
 // Manage sends a management request; body is JSON, or "" for none.
 func (r *Rig) Manage(method, path, body string) Answer {
 	r.t.Helper()
-	req, err := http.NewRequest(method, "http://"+r.Admin+"/api_keys"+path, strings.NewReader(body))
-	if err != nil {
-		r.t.Fatal(err)
+	for try := 0; ; try++ {
+		req, err := http.NewRequest(method, "http://"+r.Admin+"/api_keys"+path, strings.NewReader(body))
+		if err != nil {
+			r.t.Fatal(err)
+		}
+		if body != "" {
+			req.Header.Set("Content-Type", "application/json")
+		}
+		req.Close = true
+		answer, err := do(req)
+		if err == nil {
+			return answer
+		}
+		// A reload replaces the admin server; the kernel resets connections
+		// that the old one had not accepted yet, so nothing was done.
+		if try == 5 || !errors.Is(err, syscall.ECONNRESET) {
+			r.t.Fatal(err)
+		}
 	}
-	if body != "" {
-		req.Header.Set("Content-Type", "application/json")
-	}
-	// A reload replaces the admin server and drops idle connections to it.
-	req.Close = true
-	return r.Do(req)
 }
 
 // Create creates a key and returns its id and token.
@@ -183,16 +194,21 @@ var client = &http.Client{
 // Do sends a request and reads the answer.
 func (r *Rig) Do(req *http.Request) Answer {
 	r.t.Helper()
-	resp, err := client.Do(req)
+	answer, err := do(req)
 	if err != nil {
 		r.t.Fatal(err)
+	}
+	return answer
+}
+
+func do(req *http.Request) (Answer, error) {
+	resp, err := client.Do(req)
+	if err != nil {
+		return Answer{}, err
 	}
 	defer resp.Body.Close()
 	body, err := io.ReadAll(resp.Body)
-	if err != nil {
-		r.t.Fatal(err)
-	}
-	return Answer{resp.StatusCode, resp.Header, body}
+	return Answer{resp.StatusCode, resp.Header, body}, err
 }
 
 // Raw sends bytes to the site on a connection of its own, as they are, and

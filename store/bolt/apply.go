@@ -184,8 +184,9 @@ func (s *Store) publish(g *group) {
 // opened anew, which checks the file. Where readers of this process see the
 // commit already, watchers are told of it as well.
 func (s *Store) commitError(err error, tx int, g *group) error {
-	reached := s.reached(tx)
-	if isFull(err) && s.failure() == nil && !reached {
+	m, unread := newestMeta(s.file)
+	reached := unread == nil && m.txid >= uint64(tx)
+	if isFull(err) && s.failure() == nil && unread == nil && !reached {
 		return fmt.Errorf("%w: store %s: %w", keyring.ErrFull, s.path, err)
 	}
 	if reached {
@@ -195,12 +196,6 @@ func (s *Store) commitError(err error, tx int, g *group) error {
 		"Check the disk, then restart Caddy: the file is checked when it is opened", keyring.ErrUnavailable, s.path, err)
 	s.readOnly.CompareAndSwap(nil, &stop)
 	return fmt.Errorf("%w: store %s: %w", keyring.ErrUncertain, s.path, err)
-}
-
-// reached says whether the file knows transaction tx.
-func (s *Store) reached(tx int) bool {
-	m, err := newestMeta(s.file)
-	return err != nil || m.txid >= uint64(tx)
 }
 
 // isFull tells a full disk, quota or size limit. bbolt flattens some of its
