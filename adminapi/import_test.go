@@ -96,7 +96,7 @@ func TestBodyLimits(t *testing.T) {
 // The largest body of an import is refused before it is read whole.
 func TestImportLength(t *testing.T) {
 	s := newServer(t)
-	long := `{"keys":[` + strings.Repeat(`{"name":"`+strings.Repeat("x", 60_000)+`"},`, 1100)
+	long := `{"keys":[` + strings.Repeat(`{"name":"`+strings.Repeat("x", 60_000)+`"},`, 1200)
 	if len(long) <= maxImportBody {
 		t.Fatal("not long enough")
 	}
@@ -119,7 +119,8 @@ func TestImportMany(t *testing.T) {
 	s.do("GET", "keys/"+a.text("ids", n-1), "").want(200).is(`"key 19999"`, "name")
 }
 
-// Caddy's admin server gives a request 10 seconds; an import may take longer.
+// Caddy's admin server gives a request 10 seconds; an import or a
+// backup may take longer.
 func TestSlowBodies(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes 12 seconds")
@@ -135,10 +136,13 @@ func TestSlowBodies(t *testing.T) {
 		}()
 		return r
 	}
-	late := make(chan reply)
+	s.store.wait = 11 * time.Second
+	late, backup := make(chan reply), make(chan reply)
+	go func() { backup <- s.do("GET", "backup", "") }()
 	go func() {
 		late <- s.send("POST", "import", slow(`{"keys":[{"name":"x","token":"`+legacyToken+`"}]}`), "Content-Type", "application/json")
 	}()
 	s.send("POST", "keys", slow(`{"name":"x"}`), "Content-Type", "application/json").problem(408, "slow-body", "")
 	(<-late).want(200).is(`1`, "imported")
+	(<-backup).want(200)
 }

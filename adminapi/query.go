@@ -119,9 +119,9 @@ func quoted(name string) string {
 }
 
 // shownName returns name if it has the form of a field's name and is shorter
-// than any token would be, or "".
+// than any token of keyring.MinTokenBits, or "".
 func shownName(name string) string {
-	if len(name) > 24 {
+	if len(name) > 18 {
 		return ""
 	}
 	for _, c := range []byte(name) {

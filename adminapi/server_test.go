@@ -14,6 +14,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	_ "github.com/caddyserver/caddy/v2/modules/filestorage"
@@ -62,6 +63,7 @@ type faultyStore struct {
 	keyring.Store
 	fault atomic.Pointer[error] // of Apply, Key and Backup
 	after int                   // bytes of a backup before the fault
+	wait  time.Duration         // before a backup
 }
 
 func (s *faultyStore) failure() error {
@@ -79,6 +81,11 @@ func (s *faultyStore) Apply(ctx context.Context, m []keyring.Mutation) (keyring.
 }
 
 func (s *faultyStore) Backup(ctx context.Context, w io.Writer) error {
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(s.wait):
+	}
 	if err := s.failure(); err != nil {
 		if s.after > 0 {
 			_, _ = w.Write(make([]byte, s.after))
@@ -91,11 +98,12 @@ func (s *faultyStore) Backup(ctx context.Context, w io.Writer) error {
 // server is Caddy's real admin endpoint, in process. Tests that use it are not
 // parallel, as there is one Caddy in a process.
 type server struct {
-	t     testing.TB
-	addr  string
-	logs  string
-	store *faultyStore
-	keys  *keyring.Keyring
+	t      testing.TB
+	addr   string
+	logs   string
+	store  *faultyStore
+	keys   *keyring.Keyring
+	client http.Transport
 }
 
 // newServer starts one with an empty store.
@@ -131,6 +139,8 @@ func (s *server) load(admin, apps string) {
 }
 
 func (s *server) tryLoad(admin, apps string) error {
+	// The old admin server ends a moment later, with its connections.
+	defer s.client.CloseIdleConnections()
 	return caddy.Load(fmt.Appendf(nil, `{"admin":{%s,"config":{"persist":false}},"logging":{"logs":{"default":{"level":"DEBUG","writer":{"output":"file","filename":%q}}}},"apps":{%s}}`, admin, s.logs, apps), true)
 }
 
@@ -175,7 +185,7 @@ func (s *server) send(method, path string, body io.Reader, headers ...string) re
 		}
 		r.Header.Set(headers[i], headers[i+1])
 	}
-	return s.read(http.DefaultTransport.RoundTrip(r))
+	return s.read(s.client.RoundTrip(r))
 }
 
 func (s *server) read(resp *http.Response, err error) reply {

@@ -86,10 +86,7 @@ func appendCold(dst []byte, k *Key, id *packedID, profile uint32, hashes []uint6
 	}
 	dst = appendString(dst, k.Name)
 	dst = appendString(dst, k.Owner)
-	dst = binary.AppendUvarint(dst, uint64(len(k.Tags)))
-	for _, tag := range k.Tags {
-		dst = appendString(dst, tag)
-	}
+	dst = appendStrings(dst, k.Tags)
 	dst = binary.AppendUvarint(dst, uint64(len(k.Metadata)))
 	if len(k.Metadata) > 0 {
 		for _, name := range slices.Sorted(maps.Keys(k.Metadata)) {
@@ -102,6 +99,14 @@ func appendCold(dst []byte, k *Key, id *packedID, profile uint32, hashes []uint6
 
 func appendString(dst []byte, s string) []byte {
 	return append(binary.AppendUvarint(dst, uint64(len(s))), s...)
+}
+
+func appendStrings(dst []byte, list []string) []byte {
+	dst = binary.AppendUvarint(dst, uint64(len(list)))
+	for _, s := range list {
+		dst = appendString(dst, s)
+	}
+	return dst
 }
 
 // uvarint, bytes and id each read one field from the front of a record.

@@ -193,6 +193,9 @@ func checkEmptied(t *testing.T, sc *script, ix *index) {
 	if n := len(ix.profiles.byHash); n != 0 || len(ix.profiles.free) != len(ix.profiles.uses) {
 		t.Errorf("%d profiles are left", n)
 	}
+	if n := len(ix.profiles.scopes); n != 0 {
+		t.Errorf("%d scope sets are left", n)
+	}
 	if len(ix.origins.counts) != 0 {
 		t.Errorf("origins are left: %v", ix.origins.counts)
 	}

@@ -49,8 +49,18 @@ type profiles struct {
 	uses   []profileUse // by slot
 	free   []uint32
 	byHash map[uint64]uint32
+	scopes map[string]*scopeSet // by appendStrings of the list
 	seed   maphash.Seed
 	buf    []byte
+}
+
+// scopeSet is a list of scopes that profiles share: many orgs give their keys
+// the same, and one compiled set stays in the processor's cache where a
+// thousand alike would not.
+type scopeSet struct {
+	list     []string
+	grants   *Grants
+	profiles int
 }
 
 type profileUse struct {
@@ -63,6 +73,7 @@ func newProfiles(seed maphash.Seed) profiles {
 	return profiles{
 		pages:  cow[profilePage]{clone: clonePart[profilePage]},
 		byHash: make(map[uint64]uint32),
+		scopes: make(map[string]*scopeSet),
 		seed:   seed,
 	}
 }
@@ -98,7 +109,7 @@ func (t *profiles) acquire(k *Key) (slot uint32, isNew bool) {
 	}
 	t.uses[slot] = profileUse{keys: 1, hash: hash}
 	t.byHash[hash] = slot
-	t.pages.writable(int(slot / pageSlots))[slot%pageSlots] = newProfile(k)
+	t.pages.writable(int(slot / pageSlots))[slot%pageSlots] = t.newProfile(k)
 	return slot, true
 }
 
@@ -109,6 +120,7 @@ func (t *profiles) release(slot uint32) (last bool) {
 		return false
 	}
 	delete(t.byHash, use.hash)
+	t.releaseScopes(t.at(slot).scopes)
 	t.pages.writable(int(slot / pageSlots))[slot%pageSlots] = nil
 	t.free = append(t.free, slot)
 	return true
@@ -116,18 +128,38 @@ func (t *profiles) release(slot uint32) (last bool) {
 
 // newProfile copies what it keeps: the key's strings may be parts of a larger
 // buffer.
-func newProfile(k *Key) *profile {
-	scopes := cloneStrings(k.Scopes)
+func (t *profiles) newProfile(k *Key) *profile {
+	scopes := t.acquireScopes(k.Scopes)
 	return &profile{
 		orgName: strings.Clone(k.Org),
 		tier:    strings.Clone(k.Tier),
-		scopes:  scopes,
+		scopes:  scopes.list,
 		roles:   cloneStrings(k.Roles),
 		origins: cloneStrings(k.Origins),
 		signing: knownSigning(k.Signing),
-		grants:  compileGrants(scopes),
+		grants:  scopes.grants,
 		allow:   compileAddrs(slices.Clone(k.Allow)),
 		deny:    compileAddrs(slices.Clone(k.Deny)),
+	}
+}
+
+func (t *profiles) acquireScopes(list []string) *scopeSet {
+	t.buf = appendStrings(t.buf[:0], list)
+	set := t.scopes[string(t.buf)]
+	if set == nil {
+		list = cloneStrings(list)
+		set = &scopeSet{list: list, grants: compileGrants(list)}
+		t.scopes[string(t.buf)] = set
+	}
+	set.profiles++
+	return set
+}
+
+func (t *profiles) releaseScopes(list []string) {
+	t.buf = appendStrings(t.buf[:0], list)
+	set := t.scopes[string(t.buf)]
+	if set.profiles--; set.profiles == 0 {
+		delete(t.scopes, string(t.buf))
 	}
 }
 
@@ -171,10 +203,7 @@ func (t *profiles) hash(k *Key) uint64 {
 	b = appendString(b, k.Tier)
 	b = appendString(b, string(knownSigning(k.Signing)))
 	for _, list := range [...][]string{k.Scopes, k.Roles, k.Origins} {
-		b = binary.AppendUvarint(b, uint64(len(list)))
-		for _, s := range list {
-			b = appendString(b, s)
-		}
+		b = appendStrings(b, list)
 	}
 	for _, list := range [...][]netip.Prefix{k.Allow, k.Deny} {
 		b = binary.AppendUvarint(b, uint64(len(list)))

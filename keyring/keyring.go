@@ -75,7 +75,7 @@ func (k *Keyring) load(ctx context.Context) error {
 	chunk := make([]Record, 0, loadChunk)
 	cursor, err := k.store.Snapshot(ctx, func(r Record) error {
 		if chunk = append(chunk, r); len(chunk) == loadChunk {
-			ix.apply(chunk)
+			ix.stage(chunk)
 			chunk = chunk[:0]
 		}
 		return nil
@@ -83,7 +83,7 @@ func (k *Keyring) load(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("reading the keys: %w", err)
 	}
-	ix.apply(chunk)
+	ix.apply(chunk) // the last of them, and all that were staged
 	k.index.Store(ix)
 	k.advance(cursor)
 	return nil

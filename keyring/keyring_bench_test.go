@@ -57,10 +57,11 @@ func BenchmarkImportAndLoad(b *testing.B) {
 				Digest: &digest,
 			}
 		}
-		path := filepath.Join(b.TempDir(), "store", "keys.db")
+		path, files := filepath.Join(b.TempDir(), "store", "keys.db"), 0
 		b.Run(fmt.Sprintf("import-%dk", n/1000), func(b *testing.B) {
-			for i := range b.N {
-				kr, _ := open(b, fmt.Sprint(path, i))
+			for b.Loop() {
+				files++
+				kr, _ := open(b, fmt.Sprint(path, files))
 				if _, err := kr.Import(context.Background(), imports, "ck", false); err != nil {
 					b.Fatal(err)
 				}
@@ -70,8 +71,8 @@ func BenchmarkImportAndLoad(b *testing.B) {
 			}
 		})
 		b.Run(fmt.Sprintf("load-%dk", n/1000), func(b *testing.B) {
-			for range b.N {
-				kr, _ := open(b, path+"0")
+			for b.Loop() {
+				kr, _ := open(b, path+"1")
 				if kr.Stats().Keys != n {
 					b.Fatal(kr.Stats())
 				}

@@ -270,3 +270,19 @@ func TestFieldsAreBounded(t *testing.T) {
 		}
 	}
 }
+
+// The request path makes no garbage.
+func TestVerifyDoesNotAllocate(t *testing.T) {
+	kr, _ := newKeyring(t)
+	_, token := create(t, kr, keyring.Key{Scopes: []string{"a:b"}, Allow: addrs(t, "10.0.0.0/8")})
+	addr := netip.MustParseAddr("10.1.2.3")
+	allocs := testing.AllocsPerRun(1000, func() {
+		proven, verdict := kr.VerifyToken(token, "ck")
+		if verdict != keyring.InForce || !proven.Covers("a:b", nil) || !proven.AllowsAddr(addr) {
+			t.Fatal("refused")
+		}
+	})
+	if allocs != 0 {
+		t.Errorf("%v allocations per request", allocs)
+	}
+}
