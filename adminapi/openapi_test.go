@@ -87,8 +87,9 @@ func TestOpenAPISchemas(t *testing.T) {
 		if !ok || a.status >= 300 {
 			t.Fatalf("%s: status %d: %s", call, a.status, a.body)
 		}
-		media, ok := response["content"].(map[string]any)["application/json"].(map[string]any)
-		if !ok || media["schema"] == nil {
+		content, _ := response["content"].(map[string]any)
+		media, _ := content["application/json"].(map[string]any)
+		if media["schema"] == nil {
 			continue
 		}
 		if err := conforms(t, doc, media["schema"].(map[string]any), a.tree(), "answer"); err != nil {

@@ -2,9 +2,7 @@ package adminapi
 
 import (
 	"bytes"
-	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -12,9 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	_ "github.com/caddyserver/caddy/v2/modules/filestorage"
@@ -23,77 +19,6 @@ import (
 	"github.com/caddy-apikey/caddy-apikey/keyring"
 	"github.com/caddy-apikey/caddy-apikey/store/bolt"
 )
-
-// testApp stands for the app of package caddyapikey.
-type testApp struct {
-	Fail    bool `json:"fail,omitempty"` // to start
-	running atomic.Bool
-}
-
-// testKeyring is what every running testApp shows, as the real app shares the
-// store over configurations.
-var testKeyring atomic.Pointer[keyring.Keyring]
-
-func init() { caddy.RegisterModule(new(testApp)) }
-
-func (*testApp) CaddyModule() caddy.ModuleInfo {
-	return caddy.ModuleInfo{ID: "api_keys", New: func() caddy.Module { return new(testApp) }}
-}
-
-func (a *testApp) Start() error {
-	if a.Fail {
-		return errors.New("told to fail")
-	}
-	a.running.Store(true)
-	return nil
-}
-func (a *testApp) Stop() error    { return nil }
-func (a *testApp) Cleanup() error { a.running.Store(false); return nil }
-func (a *testApp) Keyring() *keyring.Keyring {
-	if !a.running.Load() {
-		return nil
-	}
-	return testKeyring.Load()
-}
-func (a *testApp) TokenPrefix() string      { return "ck" }
-func (a *testApp) HasRole(name string) bool { return name == "reader" }
-
-// faultyStore fails as it is told.
-type faultyStore struct {
-	keyring.Store
-	fault atomic.Pointer[error] // of Apply, Key and Backup
-	after int                   // bytes of a backup before the fault
-	wait  time.Duration         // before a backup
-}
-
-func (s *faultyStore) failure() error {
-	if err := s.fault.Load(); err != nil {
-		return *err
-	}
-	return nil
-}
-
-func (s *faultyStore) Apply(ctx context.Context, m []keyring.Mutation) (keyring.Cursor, error) {
-	if err := s.failure(); err != nil {
-		return keyring.Cursor{}, err
-	}
-	return s.Store.Apply(ctx, m)
-}
-
-func (s *faultyStore) Backup(ctx context.Context, w io.Writer) error {
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-time.After(s.wait):
-	}
-	if err := s.failure(); err != nil {
-		if s.after > 0 {
-			_, _ = w.Write(make([]byte, s.after))
-		}
-		return err
-	}
-	return s.Store.Backup(ctx, w)
-}
 
 // server is Caddy's real admin endpoint, in process. Tests that use it are not
 // parallel, as there is one Caddy in a process.
@@ -114,7 +39,7 @@ func newServer(t testing.TB) *server {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &server{t: t, addr: freeAddr(t), logs: filepath.Join(dir, "caddy.log"), store: &faultyStore{Store: opened}}
+	s := &server{t: t, logs: filepath.Join(dir, "caddy.log"), store: &faultyStore{Store: opened}}
 	if s.keys, err = keyring.Open(t.Context(), s.store, keyring.Options{}); err != nil {
 		t.Fatal(err)
 	}
@@ -126,11 +51,13 @@ func newServer(t testing.TB) *server {
 		testKeyring.Store(nil)
 		_ = s.keys.Close()
 	})
-	s.load(`"listen":"`+s.addr+`"`, `"api_keys":{}`)
+	s.load("", `"api_keys":{}`)
 	return s
 }
 
-// load loads a configuration with these admin options and apps.
+// load loads a configuration with these admin options and apps. Without options
+// the endpoint is on a loopback port that was not used before: Caddy closes the
+// old one a moment later, with what waits there.
 func (s *server) load(admin, apps string) {
 	s.t.Helper()
 	if err := s.tryLoad(admin, apps); err != nil {
@@ -139,9 +66,19 @@ func (s *server) load(admin, apps string) {
 }
 
 func (s *server) tryLoad(admin, apps string) error {
-	// The old admin server ends a moment later, with its connections.
-	defer s.client.CloseIdleConnections()
+	s.client.CloseIdleConnections()
+	if admin == "" {
+		s.addr = freeAddr(s.t)
+		admin = `"listen":"` + s.addr + `"`
+	}
 	return caddy.Load(fmt.Appendf(nil, `{"admin":{%s,"config":{"persist":false}},"logging":{"logs":{"default":{"level":"DEBUG","writer":{"output":"file","filename":%q}}}},"apps":{%s}}`, admin, s.logs, apps), true)
+}
+
+// move sends later requests to a new port, and returns it.
+func (s *server) move() string {
+	s.addr = freeAddr(s.t)
+	_, port, _ := net.SplitHostPort(s.addr)
+	return port
 }
 
 func freeAddr(t testing.TB) string {

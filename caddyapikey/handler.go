@@ -251,92 +251,6 @@ func (h *Handler) withhold(r *http.Request) {
 	}
 }
 
-// decision is what was found out about one request. why is nil if it may pass.
-type decision struct {
-	why    *refusal
-	failed *violation // the strict check that failed
-	scope  string     // the scope that is missing
-
-	public bool
-	found  found
-	key    keyring.Proven // zero: no credential, or an unknown one
-	rules  ruleSet        // the rules that matched
-}
-
-// decide fills d. It changes nothing about the request.
-func (h *Handler) decide(r *http.Request, d *decision) {
-	kr := h.app.Keyring()
-	if kr == nil {
-		d.why = notReady
-		return
-	}
-	if v := h.strict.check(r, originalURI(r)); v != nil {
-		d.why, d.failed = badRequest, v
-		if v.status == http.StatusMethodNotAllowed {
-			d.why = badMethod
-		}
-		return
-	}
-	policy, err := h.match(r, &d.rules)
-	if err != nil {
-		d.why = h.matchFailed(err)
-		return
-	}
-	if policy.public {
-		d.public = true
-		return
-	}
-	if isEarlyData(r) {
-		d.why = earlyData
-		return
-	}
-	if d.why = h.authenticate(kr, r, d); d.why != nil {
-		if d.why == missingKey && policy.anonymous() {
-			d.why = nil
-		}
-		return
-	}
-	addr, _ := clientAddr(r)
-	switch {
-	case !d.key.AllowsAddr(addr):
-		d.why = wrongAddress
-	case !d.key.AllowsOrigin(r.Header.Get("Origin")):
-		d.why = wrongOrigin
-	case !policy.granting:
-		d.why = noRule
-	default:
-		d.why = h.authorize(r, d)
-	}
-}
-
-// authenticate finds the one credential and has it proven.
-func (h *Handler) authenticate(kr *keyring.Keyring, r *http.Request, d *decision) *refusal {
-	f, result := extract(r, h.From)
-	switch result {
-	case extractNone:
-		return missingKey
-	case extractSeveral:
-		return severalKeys
-	case extractAmbiguous:
-		return badRequest
-	case extractUnusable:
-		return unknownKey
-	}
-	d.found = f
-	var verdict keyring.Verdict
-	d.key, verdict = kr.VerifyToken(f.token, h.app.Prefix)
-	return refusalOf(verdict)
-}
-
-// originalURI returns the request target as the client sent it, whatever
-// rewrites did before us.
-func originalURI(r *http.Request) string {
-	if original, ok := r.Context().Value(caddyhttp.OriginalRequestCtxKey).(http.Request); ok {
-		return original.RequestURI
-	}
-	return r.RequestURI
-}
-
 // stripOriginal removes a key in the query also from the URL that Caddy goes
 // back to when it runs error routes, which may proxy, too.
 func stripOriginal(r *http.Request, f found) {
@@ -344,12 +258,6 @@ func stripOriginal(r *http.Request, f found) {
 	if ok && f.source.Kind == SourceQuery && original.URL != nil && original.URL != r.URL {
 		stripQuery(&http.Request{URL: original.URL}, f.source.Name)
 	}
-}
-
-// isEarlyData reports whether the request may be a replay of TLS early data, as
-// seen here or by a proxy in front (RFC 8470).
-func isEarlyData(r *http.Request) bool {
-	return r.TLS != nil && !r.TLS.HandshakeComplete || r.Header.Get("Early-Data") == "1"
 }
 
 // Interface guards

@@ -70,6 +70,7 @@ func TestStrictTargets(t *testing.T) {
 		{"asterisk", "*", ""},
 		{"absolute form", "http://api.example.com/v1/contacts?a=b", ""},
 		{"absolute form, upper-case scheme", "HTTPS://api.example.com/v1", ""},
+		{"absolute form with @ in its path", "http://api.example.com/users/@me", ""},
 		{"absolute form without path", "http://api.example.com?a=b", ""},
 		{"query is data", "/v1?next=/a/../b//c;d\\e%2f%00%252e%zz", ""},
 		{"query with a URL", "/v1?u=http://u@example.com/%2e%2e/", ""},

@@ -1,0 +1,84 @@
+package adminapi
+
+import (
+	"context"
+	"errors"
+	"io"
+	"sync/atomic"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+
+	"github.com/caddy-apikey/caddy-apikey/keyring"
+)
+
+// testApp stands for the app of package caddyapikey.
+type testApp struct {
+	Fail    bool `json:"fail,omitempty"` // to start
+	running atomic.Bool
+}
+
+// testKeyring is what every running testApp shows, as the real app shares the
+// store over configurations.
+var testKeyring atomic.Pointer[keyring.Keyring]
+
+func init() { caddy.RegisterModule(new(testApp)) }
+
+func (*testApp) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{ID: "api_keys", New: func() caddy.Module { return new(testApp) }}
+}
+
+func (a *testApp) Start() error {
+	if a.Fail {
+		return errors.New("told to fail")
+	}
+	a.running.Store(true)
+	return nil
+}
+func (a *testApp) Stop() error    { return nil }
+func (a *testApp) Cleanup() error { a.running.Store(false); return nil }
+func (a *testApp) Keyring() *keyring.Keyring {
+	if !a.running.Load() {
+		return nil
+	}
+	return testKeyring.Load()
+}
+func (a *testApp) TokenPrefix() string      { return "ck" }
+func (a *testApp) HasRole(name string) bool { return name == "reader" }
+
+// faultyStore fails as it is told.
+type faultyStore struct {
+	keyring.Store
+	fault atomic.Pointer[error] // of Apply, Key and Backup
+	after int                   // bytes of a backup before the fault
+	wait  time.Duration         // before a backup
+}
+
+func (s *faultyStore) failure() error {
+	if err := s.fault.Load(); err != nil {
+		return *err
+	}
+	return nil
+}
+
+func (s *faultyStore) Apply(ctx context.Context, m []keyring.Mutation) (keyring.Cursor, error) {
+	if err := s.failure(); err != nil {
+		return keyring.Cursor{}, err
+	}
+	return s.Store.Apply(ctx, m)
+}
+
+func (s *faultyStore) Backup(ctx context.Context, w io.Writer) error {
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(s.wait):
+	}
+	if err := s.failure(); err != nil {
+		if s.after > 0 {
+			_, _ = w.Write(make([]byte, s.after))
+		}
+		return err
+	}
+	return s.Store.Backup(ctx, w)
+}
