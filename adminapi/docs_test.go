@@ -79,7 +79,7 @@ func TestDocsExamples(t *testing.T) {
 		t.Fatalf("%d examples", len(blocks))
 	}
 	for _, block := range blocks {
-		script := "set -e\ncurl() { command curl -sS --fail-with-body \"$@\"; }\n" + strings.ReplaceAll(block[1], "localhost:2019", s.addr)
+		script := "set -e\ncurl() { command curl -sS --noproxy '*' --fail-with-body \"$@\"; }\n" + strings.ReplaceAll(block[1], "localhost:2019", s.addr)
 		cmd := exec.CommandContext(t.Context(), "sh", "-c", script)
 		cmd.Dir = dir
 		cmd.Env = append(os.Environ(), "ID="+id, "TOKEN="+secret)

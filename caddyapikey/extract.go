@@ -6,6 +6,8 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+
+	"github.com/caddy-apikey/caddy-apikey/keyring"
 )
 
 // Source is a place in the request where a token may stand.
@@ -56,9 +58,6 @@ const (
 	extractSeveral                        // more than one: 400
 	extractAmbiguous                      // a credential that another parser may read differently: 400
 )
-
-// maxToken bounds what is hashed and looked up for a stranger.
-const maxToken = 512
 
 var strictBase64 = base64.StdEncoding.Strict()
 
@@ -148,7 +147,7 @@ func extract(r *http.Request, sources []Source) (found, extractResult) {
 
 // isToken reports whether s has the length and the characters that every key has: visible ASCII.
 func isToken(s string) bool {
-	if len(s) == 0 || len(s) > maxToken {
+	if len(s) == 0 || len(s) > keyring.MaxTokenLen {
 		return false
 	}
 	for i := 0; i < len(s); i++ {
@@ -216,7 +215,7 @@ func basicPassword(h http.Header) (string, extractResult) {
 	if result != extractOne {
 		return "", result
 	}
-	if len(credentials) > 4*maxToken {
+	if len(credentials) > 4*keyring.MaxTokenLen {
 		return "", extractUnusable
 	}
 	decoded, err := strictBase64.DecodeString(credentials)

