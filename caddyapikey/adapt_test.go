@@ -62,21 +62,3 @@ func TestCaddyfileAdapts(t *testing.T) {
 		})
 	}
 }
-
-func FuzzCaddyfile(f *testing.F) {
-	files, _ := filepath.Glob("testdata/adapt/*.caddyfiletest")
-	for _, file := range files {
-		content, err := os.ReadFile(file)
-		if err != nil {
-			f.Fatal(err)
-		}
-		caddyfile, _, _ := bytes.Cut(content, []byte("\n----------\n"))
-		f.Add(caddyfile)
-	}
-	f.Fuzz(func(t *testing.T, caddyfile []byte) {
-		if bytes.Contains(caddyfile, []byte("import")) {
-			t.Skip("imports read files")
-		}
-		_, _, _ = caddyconfig.GetAdapter("caddyfile").Adapt(caddyfile, map[string]any{"filename": "Caddyfile"})
-	})
-}

@@ -69,8 +69,8 @@ func (k *Keyring) Close() error {
 // loadChunk is how many records go into the index at once while it is loaded.
 const loadChunk = 1 << 14
 
-// load builds the index from a snapshot. While the store decodes one chunk the
-// index takes over the last: a million keys are there a third sooner.
+// load builds the index from a snapshot. The store decodes one chunk while the
+// index takes over the last.
 func (k *Keyring) load(ctx context.Context) error {
 	ix := newIndex(0)
 	chunks, staged := make(chan []Record, 1), make(chan struct{})
