@@ -7,16 +7,13 @@ import (
 	"go.uber.org/zap"
 )
 
-// backupTimeout bounds a backup; a slow reader holds no lock of the store.
-const backupTimeout = time.Hour
-
-// backup answers GET backup with a consistent copy of the store.
+// backup answers GET backup with a consistent copy of the store. A slow reader
+// holds no lock of the store.
 func (c *call) backup() error {
 	if c.r.Method == http.MethodHead {
 		(&backupWriter{c: c}).begin()
 		return nil
 	}
-	c.extendTimeout(backupTimeout)
 	w := &backupWriter{c: c}
 	err := c.keys.Backup(c.r.Context(), w)
 	if err == nil {

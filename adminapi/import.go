@@ -21,7 +21,7 @@ const (
 	// maxEntry bounds one entry, in bytes: as much as a key of its own may have,
 	// and what the decoder reads ahead.
 	maxEntry      = 2 * maxBody
-	importTimeout = 5 * time.Minute
+	importTimeout = 5 * time.Minute // for the body to arrive
 )
 
 // importing lets one import at a time be in memory, over all configurations.
@@ -44,7 +44,9 @@ func (c *call) importKeys() error {
 		return refusal(busy, "Another import is running. Try again when it is done.")
 	}
 	defer importing.Unlock()
-	c.extendTimeout(importTimeout)
+	// Caddy's admin server gives a body 10 seconds. A connection that cannot be
+	// told otherwise keeps them.
+	_ = http.NewResponseController(c.w).SetReadDeadline(time.Now().Add(importTimeout))
 	imports, dryRun, err := decodeImport(http.MaxBytesReader(c.w, c.r.Body, maxImportBody), c.app.HasRole)
 	if err != nil {
 		return importError(err)
@@ -69,14 +71,6 @@ func (c *call) importKeys() error {
 		IDs      []string `json:"ids"`
 	}{len(ids), ids})
 	return nil
-}
-
-// extendTimeout moves the deadline that Caddy's admin server sets on reading a
-// request, 10 seconds. It also ends the request's context, even long after the
-// body was read.
-func (c *call) extendTimeout(d time.Duration) {
-	// A connection that cannot do it keeps its own deadline.
-	_ = http.NewResponseController(c.w).SetReadDeadline(time.Now().Add(d))
 }
 
 func importTooLarge() error {

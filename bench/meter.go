@@ -1,0 +1,124 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"slices"
+	"text/tabwriter"
+)
+
+// pair is two servers that get the same requests.
+type pair struct {
+	name          string
+	base, variant string // sites
+	status        int    // of the variant's answers
+	first, keys   int    // whose tokens the requests carry
+
+	cost [2][]float64 // µs of processor time for a request, in each round: base, variant
+}
+
+// variants lists what is measured. All requests carry a token, those to servers
+// that do not look at it, too: reading a longer request is no cost of ours.
+func variants(keys int) []*pair {
+	const ok, unauthorized = http.StatusOK, http.StatusUnauthorized
+	return []*pair{
+		{name: "noise: respond", base: "respond", variant: "respond twin", status: ok, keys: 1},
+		{name: "one key, respond", base: "respond", variant: "key, respond", status: ok, keys: 1},
+		{name: "all keys in turn, respond", base: "respond", variant: "key, respond", status: ok, keys: keys},
+		{name: "unknown keys, 401", base: "respond", variant: "key, respond", status: unauthorized, first: keys, keys: keys},
+		{name: "noise: proxy", base: "proxy", variant: "proxy twin", status: ok, keys: 1},
+		{name: "one key, proxy", base: "proxy", variant: "key, proxy", status: ok, keys: 1},
+		{name: "forward_auth, respond", base: "respond", variant: "forward_auth", status: ok, keys: 1},
+		{name: "forward_auth, proxy", base: "proxy", variant: "forward, proxy", status: ok, keys: 1},
+	}
+}
+
+// meter measures servers of this process.
+type meter struct {
+	client  *peer
+	sites   map[string]string
+	options options
+}
+
+// round measures every pair once, and records it unless the round is to warm
+// up. Who goes first changes from round to round.
+func (m *meter) round(ctx context.Context, pairs []*pair, number int, record bool) error {
+	for _, p := range pairs {
+		var cost [2]float64
+		for turn := range 2 {
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			which := (turn + number) % 2
+			var err error
+			if cost[which], err = m.measure(p, which); err != nil {
+				return fmt.Errorf("%s: %w", p.name, err)
+			}
+		}
+		if record {
+			p.cost[0], p.cost[1] = append(p.cost[0], cost[0]), append(p.cost[1], cost[1])
+		}
+	}
+	return nil
+}
+
+// measure returns the processor time of a request, in µs.
+func (m *meter) measure(p *pair, which int) (float64, error) {
+	o := order{m.sites[p.base], http.StatusOK, m.options.slice, m.options.conns, p.first, p.keys}
+	if which == 1 {
+		o.Addr, o.Status = m.sites[p.variant], p.status
+	}
+	before, err := cpuTime()
+	if err != nil {
+		return 0, err
+	}
+	if err := m.client.in.Encode(o); err != nil {
+		return 0, err
+	}
+	var t tally
+	if err := m.client.out.Decode(&t); err != nil {
+		return 0, err
+	}
+	after, err := cpuTime()
+	if err != nil {
+		return 0, err
+	}
+	if t.Err != "" {
+		return 0, errors.New(t.Err)
+	}
+	if t.Requests == 0 {
+		return 0, errors.New("the slice is too short for one request")
+	}
+	return float64((after - before).Nanoseconds()) / 1000 / float64(t.Requests), nil
+}
+
+// report prints medians, and the ratios of the two servers in each round.
+func report(out io.Writer, pairs []*pair) error {
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprintln(w, "\tbare µs\tµs/request\tadded µs\tratio\tquartiles\tmin..max\t")
+	for _, p := range pairs {
+		var ratios, added []float64
+		for i, base := range p.cost[0] {
+			ratios = append(ratios, p.cost[1][i]/base)
+			added = append(added, p.cost[1][i]-base)
+		}
+		fmt.Fprintf(w, "%s\t%.2f\t%.2f\t%+.2f\t%.3f\t%.3f..%.3f\t%.3f..%.3f\t\n", p.name,
+			quantile(p.cost[0], 0.5), quantile(p.cost[1], 0.5), quantile(added, 0.5), quantile(ratios, 0.5),
+			quantile(ratios, 0.25), quantile(ratios, 0.75), slices.Min(ratios), slices.Max(ratios))
+	}
+	return w.Flush()
+}
+
+// quantile returns the q-quantile of values, between two of them by proportion.
+func quantile(values []float64, q float64) float64 {
+	sorted := slices.Sorted(slices.Values(values))
+	at := q * float64(len(sorted)-1)
+	low := int(at)
+	if low == len(sorted)-1 {
+		return sorted[low]
+	}
+	return sorted[low] + (at-float64(low))*(sorted[low+1]-sorted[low])
+}
