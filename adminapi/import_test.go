@@ -103,6 +103,14 @@ func TestImportLength(t *testing.T) {
 	s.send("POST", "import", io.MultiReader(strings.NewReader(long)), "Content-Type", "application/json").problem(413, "too-large", "")
 }
 
+func TestOneImportAtATime(t *testing.T) {
+	s := newServer(t)
+	importing.Lock()
+	s.do("POST", "import", `{"keys":[]}`).problem(503, "busy", "")
+	importing.Unlock()
+	s.do("POST", "import", `{"keys":[]}`).problem(400, "invalid-field", "keys")
+}
+
 func TestImportMany(t *testing.T) {
 	s := newServer(t)
 	const n = 20_000
