@@ -37,7 +37,7 @@ func (k *Keyring) Import(ctx context.Context, imports []Import, prefix string, d
 			digest := key.Credentials[0].Digest
 			if first, twice := entryOf[digest]; twice {
 				err = invalid("token", "the same token as entry %d", first)
-			} else if err = k.unused(ctx, digest, dryRun); err == nil {
+			} else if err = k.unused(ctx, digest); err == nil {
 				entryOf[digest] = i
 				keys = append(keys, key)
 			}
@@ -100,11 +100,9 @@ func (k *Keyring) importKey(ctx context.Context, in *Import, prefix string, orgs
 	return key, addCredential(key, Credential{Kind: KindToken, Digest: digest}, now)
 }
 
-// unused lets a dry run find the tokens that the store would refuse.
-func (k *Keyring) unused(ctx context.Context, digest [32]byte, dryRun bool) error {
-	if !dryRun {
-		return nil // the store checks it inside the commit
-	}
+// unused refuses a token that a key has. The store refuses it too, inside the
+// commit, but cannot say which entry it was.
+func (k *Keyring) unused(ctx context.Context, digest [32]byte) error {
 	holder, err := k.store.KeyByDigest(ctx, digest)
 	if errors.Is(err, ErrNotFound) {
 		return nil
@@ -112,7 +110,7 @@ func (k *Keyring) unused(ctx context.Context, digest [32]byte, dryRun bool) erro
 	if err != nil {
 		return err
 	}
-	return fmt.Errorf("key %s has this token: %w", holder.ID, ErrExists)
+	return fmt.Errorf("key %s has, or had, this token: %w", holder.ID, ErrExists)
 }
 
 // atEntry names the entry of an import that an error is about.

@@ -117,7 +117,7 @@ func (k *Keyring) Edit(ctx context.Context, id string, ifRevision uint64, opts E
 			return err
 		}
 		if key.Org != old.Org {
-			if err := k.checkOrg(ctx, key.Org); err != nil {
+			if err := k.checkMove(ctx, old, key, opts); err != nil {
 				return err
 			}
 		}
@@ -126,6 +126,27 @@ func (k *Keyring) Edit(ctx context.Context, id string, ifRevision uint64, opts E
 		}
 		return keepLimits("origins", len(old.Origins), len(key.Origins), opts)
 	})
+}
+
+// checkMove checks the org that a key moves to. Leaving an org whose addresses
+// bound the key is one more way of emptying a list.
+func (k *Keyring) checkMove(ctx context.Context, old, key *Key, opts Edits) error {
+	if err := k.checkOrg(ctx, key.Org); err != nil {
+		return err
+	}
+	if old.Org == "" || len(key.Allow) > 0 || opts.AllowAnyone {
+		return nil
+	}
+	left, err := k.store.Org(ctx, old.Org)
+	if err != nil || len(left.Allow) == 0 {
+		return err
+	}
+	if key.Org != "" {
+		if joined, err := k.store.Org(ctx, key.Org); err != nil || len(joined.Allow) > 0 {
+			return err
+		}
+	}
+	return invalid("org", "the addresses of org %s limited who may use the key, and nothing would after the move; set \"allow\", or add \"allow_anyone\": true if anyone is meant", old.Org)
 }
 
 // keepLimits refuses to turn "only these" into "anyone" by emptying a list.

@@ -51,6 +51,42 @@ func TestEmptiedListsDoNotOpen(t *testing.T) {
 	}
 }
 
+// Leaving an org whose addresses limited the key is emptying a list, too.
+func TestMovingOutOfALimitedOrg(t *testing.T) {
+	ctx := context.Background()
+	kr, _ := newKeyring(t)
+	for name, allow := range map[string][]string{"bound": {"10.0.0.0/8"}, "also-bound": {"10.1.0.0/16"}, "open": nil} {
+		_, _, err := kr.PutOrg(ctx, name, keyring.AnyRevision, keyring.Edits{}, func(o *keyring.Org) error { o.Allow = addrs(t, allow...); return nil })
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	move := func(id, to string, opts keyring.Edits, allow ...string) error {
+		_, err := kr.Edit(ctx, id, keyring.AnyRevision, opts, func(k *keyring.Key) error {
+			k.Org, k.Allow = to, addrs(t, allow...)
+			return nil
+		})
+		return err
+	}
+	key, _ := create(t, kr, keyring.Key{Org: "bound"})
+	for _, to := range []string{"", "open"} {
+		var bad *keyring.InvalidError
+		if err := move(key.ID, to, keyring.Edits{}); !errors.As(err, &bad) || bad.Field != "org" {
+			t.Errorf("to %q: %v", to, err)
+		}
+	}
+	if err := move(key.ID, "also-bound", keyring.Edits{}); err != nil {
+		t.Errorf("to an org that is limited too: %v", err)
+	}
+	if err := move(key.ID, "open", keyring.Edits{}, "10.2.0.0/16"); err != nil {
+		t.Errorf("with a list of its own: %v", err)
+	}
+	other, _ := create(t, kr, keyring.Key{Org: "bound"})
+	if err := move(other.ID, "", keyring.Edits{AllowAnyone: true}); err != nil {
+		t.Errorf("on purpose: %v", err)
+	}
+}
+
 func TestEditKeepsWhatTheKeyringOwns(t *testing.T) {
 	kr, _ := newKeyring(t)
 	key, token := create(t, kr, keyring.Key{})
