@@ -16,9 +16,8 @@ build:
 setup:
 	@scripts/setup
 
-# The packages share two cores with the servers they start, so they run in turn.
 test: setup
-	CGO_ENABLED=1 $(GO) test -race -p 1 -timeout 15m ./...
+	scripts/test
 	$(MAKE) demo
 
 demo: build

@@ -23,7 +23,7 @@ const guard = `@read method GET HEAD
 		require @write contacts:write
 	}`
 
-const respond = "header Content-Type application/json\n\trespond `" + answerText + "`"
+const respond = "respond `" + answerText + "`"
 
 // siteTexts has the inside of every site. Twins are equal, to show the noise.
 var siteTexts = map[string]string{

@@ -27,12 +27,13 @@ import (
 // A trusted peer that sends no forwarding header speaks for itself, and is known.
 func clientAddr(r *http.Request) (addr netip.Addr, known bool) {
 	ctx := r.Context()
-	resolved, _ := caddyhttp.GetVar(ctx, caddyhttp.ClientIPVarKey).(string)
+	vars, _ := ctx.Value(caddyhttp.VarsCtxKey).(map[string]any)
+	resolved, _ := vars[caddyhttp.ClientIPVarKey].(string)
 	addr, ok := parseAddr(resolved)
 	if !ok {
 		return netip.Addr{}, false
 	}
-	if trusted, _ := caddyhttp.GetVar(ctx, caddyhttp.TrustedProxyVarKey).(bool); !trusted {
+	if trusted, _ := vars[caddyhttp.TrustedProxyVarKey].(bool); !trusted {
 		return addr, true
 	}
 	server, _ := ctx.Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server)

@@ -57,7 +57,7 @@ func (h *Handler) decide(r *http.Request, d *decision) {
 	switch {
 	case !d.key.AllowsAddr(addr):
 		d.why = wrongAddress
-	case !d.key.AllowsOrigin(r.Header.Get("Origin")):
+	case !d.key.AllowsOrigin(firstLine(r.Header["Origin"])):
 		d.why = wrongOrigin
 	case !policy.granting:
 		d.why = noRule
@@ -97,5 +97,14 @@ func originalURI(r *http.Request) string {
 // isEarlyData reports whether the request may be a replay of TLS early data, as
 // seen here or by a proxy in front (RFC 8470).
 func isEarlyData(r *http.Request) bool {
-	return r.TLS != nil && !r.TLS.HandshakeComplete || r.Header.Get("Early-Data") == "1"
+	return r.TLS != nil && !r.TLS.HandshakeComplete || firstLine(r.Header["Early-Data"]) == "1"
+}
+
+// firstLine is what Header.Get returns, for a name that is in canonical form
+// already.
+func firstLine(lines []string) string {
+	if len(lines) == 0 {
+		return ""
+	}
+	return lines[0]
 }

@@ -88,26 +88,48 @@ const (
 	ownForm                      // our form with the right checksum
 )
 
-// formOf classifies a token without looking it up, so that a mistyped one costs
-// nothing more. It does not allocate.
+// formOf classifies a token without looking it up.
 func formOf(token, prefix string) tokenForm {
-	if len(token) != len(prefix)+1+tokenTailLen || token[:len(prefix)] != prefix || token[len(prefix)] != '_' {
+	switch {
+	case !hasOwnShape(token, prefix) || !onlyAlnum(token[len(prefix)+1:]):
 		return foreignForm
+	case !checksumHolds(token):
+		return brokenForm
 	}
-	for _, c := range []byte(token[len(prefix)+1:]) {
-		if !isAlnum(c) {
-			return foreignForm
+	return ownForm
+}
+
+// isBroken reports whether formOf says brokenForm, so that a mistyped token
+// costs no look-up. It is quick about a right one, and does not allocate.
+func isBroken(token, prefix string) bool {
+	return hasOwnShape(token, prefix) && !checksumHolds(token) && onlyAlnum(token[len(prefix)+1:])
+}
+
+func hasOwnShape(token, prefix string) bool {
+	return len(token) == len(prefix)+1+tokenTailLen && token[:len(prefix)] == prefix && token[len(prefix)] == '_'
+}
+
+func onlyAlnum(s string) bool {
+	for i := 0; i < len(s); i++ {
+		if !isAlnum(s[i]) {
+			return false
 		}
 	}
+	return true
+}
+
+// checksumHolds reports whether the last characters are the checksum of all
+// before them.
+func checksumHolds(token string) bool {
 	body, sum := token[:len(token)-tokenChecksumLen], token[len(token)-tokenChecksumLen:]
 	want := crc32.ChecksumIEEE(bytesOf(body))
 	for i := tokenChecksumLen - 1; i >= 0; i-- {
 		if sum[i] != base62[want%62] {
-			return brokenForm
+			return false
 		}
 		want /= 62
 	}
-	return ownForm
+	return true
 }
 
 func isAlnum(c byte) bool {

@@ -44,7 +44,7 @@ func TestBuilds(t *testing.T) {
 			if name == "xcaddy" && testing.Short() {
 				t.Skip("resolves and builds a module of its own; left out by -short")
 			}
-			ctx, cancel := context.WithTimeout(t.Context(), 12*time.Minute)
+			ctx, cancel := context.WithTimeout(t.Context(), 7*time.Minute)
 			defer cancel()
 			binary := filepath.Join(t.TempDir(), "caddy")
 			if out, err := build(ctx, binary).CombinedOutput(); err != nil {
@@ -122,6 +122,7 @@ func checkGuards(t *testing.T, binary string) {
 	}
 	defer func() {
 		_ = server.Process.Signal(os.Interrupt)
+		defer time.AfterFunc(30*time.Second, func() { _ = server.Process.Kill() }).Stop()
 		if err := server.Wait(); err != nil {
 			t.Errorf("the server ended with %v\n%s", err, log.String())
 		}
