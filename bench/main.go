@@ -44,8 +44,8 @@ func main() {
 		return
 	}
 	var o options
-	flag.IntVar(&o.rounds, "rounds", 15, "how often each pair is measured")
-	flag.DurationVar(&o.slice, "slice", 300*time.Millisecond, "how long a server is measured at a time")
+	flag.IntVar(&o.rounds, "rounds", 200, "how often each pair is measured")
+	flag.DurationVar(&o.slice, "slice", 25*time.Millisecond, "how long a server is measured at a time")
 	flag.IntVar(&o.conns, "conns", 4, "connections to a server")
 	flag.IntVar(&o.keys, "keys", 100_000, "how many keys there are")
 	only := flag.String("only", "", "measure the variants whose name this regular expression matches")

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net/http"
 	"slices"
 	"text/tabwriter"
@@ -95,19 +96,22 @@ func (m *meter) measure(p *pair, which int) (float64, error) {
 	return float64((after - before).Nanoseconds()) / 1000 / float64(t.Requests), nil
 }
 
-// report prints medians, and the ratios of the two servers in each round.
+// report prints medians over the rounds, of the ratio in a round with the
+// interval in which it lies. Slices that other work on the machine disturbed
+// widen min..max and move the median little.
 func report(out io.Writer, pairs []*pair) error {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(w, "\tbare µs\tµs/request\tadded µs\tratio\tquartiles\tmin..max\t")
+	fmt.Fprintln(w, "\tbare µs\tµs/request\tadded µs\tratio\t95 %\tmin..max\t")
 	for _, p := range pairs {
 		var ratios, added []float64
 		for i, base := range p.cost[0] {
 			ratios = append(ratios, p.cost[1][i]/base)
 			added = append(added, p.cost[1][i]-base)
 		}
+		low, high := medianInterval(ratios)
 		fmt.Fprintf(w, "%s\t%.2f\t%.2f\t%+.2f\t%.3f\t%.3f..%.3f\t%.3f..%.3f\t\n", p.name,
 			quantile(p.cost[0], 0.5), quantile(p.cost[1], 0.5), quantile(added, 0.5), quantile(ratios, 0.5),
-			quantile(ratios, 0.25), quantile(ratios, 0.75), slices.Min(ratios), slices.Max(ratios))
+			low, high, slices.Min(ratios), slices.Max(ratios))
 	}
 	return w.Flush()
 }
@@ -121,4 +125,11 @@ func quantile(values []float64, q float64) float64 {
 		return sorted[low]
 	}
 	return sorted[low] + (at-float64(low))*(sorted[low+1]-sorted[low])
+}
+
+// medianInterval returns the 95 % confidence interval of a median, by ranks.
+func medianInterval(values []float64) (low, high float64) {
+	n := float64(len(values))
+	half := 0.98 / math.Sqrt(n)
+	return quantile(values, max(0, 0.5-half)), quantile(values, min(1, 0.5+half))
 }

@@ -12,8 +12,6 @@ import (
 	"github.com/caddy-apikey/caddy-apikey/internal/rig"
 )
 
-const upstream = "localhost:9000"
-
 // What the two pages tell a newcomer to do does what they say.
 func TestExampleRuns(t *testing.T) {
 	for _, page := range []string{"README.md", "../../README.md"} {
@@ -35,7 +33,7 @@ func TestFrontPageShowsTheExample(t *testing.T) {
 func start(t *testing.T) *rig.Rig {
 	t.Helper()
 	r := rig.New(t, "", "respond 204") // for its directories and addresses
-	caddyfile := strings.NewReplacer("localhost:8080", r.Site, upstream, rig.FreeAddr(t)).Replace(read(t, "Caddyfile"))
+	caddyfile := strings.NewReplacer("localhost:8080", r.Site, "localhost:9000", rig.FreeAddr(t)).Replace(read(t, "Caddyfile"))
 	err := rig.LoadCaddyfile(fmt.Sprintf("{\nadmin %s\npersist_config off\n}\n%s", r.Admin, caddyfile))
 	if err != nil {
 		t.Fatal(err)
@@ -45,6 +43,7 @@ func start(t *testing.T) *rig.Rig {
 
 var (
 	shellBlock = regexp.MustCompile("(?s)```sh\n(.*?)```")
+	curlLine   = regexp.MustCompile(`(?m)^curl `)
 	promised   = regexp.MustCompile(`(?m)# (\d{3})\b`)
 	answered   = regexp.MustCompile(`(?m)^HTTP/1\.1 (\d{3}) `)
 	newKey     = regexp.MustCompile(`"id": ?"([^"]+)"`)
@@ -63,7 +62,7 @@ func followPage(t *testing.T, r *rig.Rig, page string) {
 	environ := os.Environ()
 	for _, block := range shellBlock.FindAllStringSubmatch(page, -1) {
 		script := block[1]
-		if !strings.Contains(script, "curl") {
+		if !curlLine.MatchString(script) {
 			continue
 		}
 		ran++
