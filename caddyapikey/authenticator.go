@@ -46,6 +46,7 @@ func (a *Authenticator) Provision(ctx caddy.Context) error {
 // which. The key is removed from the request. It never returns an error: who
 // cannot decide does not let in.
 func (a *Authenticator) Authenticate(_ http.ResponseWriter, r *http.Request) (caddyauth.User, bool, error) {
+	a.handler.strict.scrub(r.Header)
 	var d decision
 	a.handler.decide(r, &d)
 	if d.why != nil {
@@ -53,6 +54,7 @@ func (a *Authenticator) Authenticate(_ http.ResponseWriter, r *http.Request) (ca
 		return caddyauth.User{}, false, nil
 	}
 	strip(r, d.found, a.handler.From)
+	stripOriginal(r, d.found)
 	a.handler.introduce(r, d.key)
 	return caddyauth.User{ID: d.key.ID(), Metadata: map[string]string{
 		"name":  d.key.Name(),

@@ -28,16 +28,15 @@ func isPreflight(r *http.Request) bool {
 		r.Header["X-Method-Override"] == nil
 }
 
-// answerPreflight answers for the upstream: a page may try if any key lists its
-// origin. Which key it then uses, and for what, is decided when it does.
-func (h *Handler) answerPreflight(w http.ResponseWriter, r *http.Request) error {
+// answerPreflight answers for the upstream if any key lists the page's origin:
+// the page may try. Which key it then uses, and for what, is decided when it
+// does. It reports whether it answered; any other preflight is a request like
+// all others, which passes where the route is public.
+func (h *Handler) answerPreflight(w http.ResponseWriter, r *http.Request) bool {
 	kr := h.app.Keyring()
-	if kr == nil {
-		return h.refuse(w, r, &decision{why: notReady})
-	}
 	origin, method := r.Header["Origin"], r.Header["Access-Control-Request-Method"]
-	if len(origin) != 1 || len(method) != 1 || !httpguts.ValidHeaderFieldName(method[0]) || !kr.HasOrigin(origin[0]) {
-		return h.refuse(w, r, &decision{why: wrongOrigin})
+	if kr == nil || len(origin) != 1 || len(method) != 1 || !httpguts.ValidHeaderFieldName(method[0]) || !kr.HasOrigin(origin[0]) {
+		return false
 	}
 	header := w.Header()
 	header.Set("Access-Control-Allow-Origin", origin[0])
@@ -48,7 +47,7 @@ func (h *Handler) answerPreflight(w http.ResponseWriter, r *http.Request) error 
 	header.Set("Access-Control-Max-Age", preflightMaxAge)
 	header.Add("Vary", "Origin, Access-Control-Request-Method, Access-Control-Request-Headers")
 	w.WriteHeader(http.StatusNoContent)
-	return nil
+	return true
 }
 
 // requestedHeaders returns the header names that a preflight asks for, as far

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"path"
+	"regexp"
 	"strings"
 
 	"github.com/caddyserver/caddy/v2"
@@ -31,11 +32,14 @@ func newExactPaths(sets caddyhttp.RawMatcherSets) []exactPath {
 			continue
 		}
 		for _, p := range list[i].patterns {
+			p = escapes.ReplaceAllStringFunc(p, strings.ToLower) // %2F is %2f
 			list[i].lower = list[i].lower && p == strings.ToLower(p) && !strings.Contains(p, "{")
 		}
 	}
 	return list
 }
+
+var escapes = regexp.MustCompile("%[0-9A-Fa-f]{2}")
 
 // match reports whether a request that the set matches does so in exact case.
 func (e *exactPath) match(r *http.Request) bool {

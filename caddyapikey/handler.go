@@ -179,6 +179,12 @@ func normalizeSources(sources []Source) error {
 		if slices.Contains(sources[:i], sources[i]) {
 			return fmt.Errorf("from %s is given twice", sources[i])
 		}
+		for _, other := range sources[:i] {
+			if other.headerName() == "Authorization" && sources[i].headerName() == "Authorization" &&
+				(other.Kind == SourceHeader || sources[i].Kind == SourceHeader) {
+				return fmt.Errorf("from %s and from %s read the same header in two ways; leave one out", other, sources[i])
+			}
+		}
 	}
 	return nil
 }
@@ -192,8 +198,8 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 		// Trailers come after the body, too late to be removed.
 		return h.refuse(w, r, &decision{why: badRequest})
 	}
-	if h.CORS && isPreflight(r) {
-		return h.answerPreflight(w, r)
+	if h.CORS && h.Mode == modeEnforce && isPreflight(r) && h.answerPreflight(w, r) {
+		return nil
 	}
 	h.strict.scrub(r.Header)
 	var d decision
@@ -243,11 +249,12 @@ func (h *Handler) protectCaches(header http.Header, f found) {
 // does not travel on. What is not ours is the upstream's and stays.
 func (h *Handler) withhold(r *http.Request) {
 	kr := h.app.Keyring()
-	if kr == nil || h.KeepCredential {
+	if kr == nil || h.KeepCredential || h.Mode != modeEnforce {
 		return
 	}
 	if f, result := extract(r, h.From); result == extractOne && kr.Knows(f.token, h.app.Prefix) {
 		strip(r, f, h.From)
+		stripOriginal(r, f)
 	}
 }
 

@@ -91,7 +91,7 @@ type problem struct {
 // allowedMethods is the Allow header of a 405.
 const allowedMethods = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
 
-// retryAfter is what 425 and 503 answers tell the client to wait, in seconds.
+// retryAfter is what 503 answers tell the client to wait, in seconds.
 const retryAfter = 2
 
 // refuse answers a request that is not let in: the one place where a refusal
@@ -120,6 +120,7 @@ func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, d *decision) er
 		repl.Set("http.api_key.required_scope", d.scope)
 	}
 	if h.Errors == errorsCaddy {
+		h.withhold(r) // an error route may proxy
 		return caddyhttp.HandlerError{StatusCode: d.why.status, Err: errors.New(d.why.reason)}
 	}
 	p := problem{

@@ -99,12 +99,16 @@ func TestExactPathsOfSets(t *testing.T) {
 	sets := caddyhttp.RawMatcherSets{
 		{"path": json.RawMessage(`["/Public/*","/b"]`)},
 		{"method": json.RawMessage(`["GET"]`)},
+		{"path": json.RawMessage(`["/a%2Fb"]`)},
 	}
 	exact := newExactPaths(sets)
 	for path, want := range map[string][2]bool{
 		"/Public/x": {true, true}, "/public/x": {false, true}, "/b": {true, true}, "/B": {false, true},
 	} {
 		r := httptest.NewRequest("GET", path, nil)
+		if !exact[2].match(httptest.NewRequest("GET", "/a%2fb", nil)) {
+			t.Error("the case of an escape's digits is no case of the path")
+		}
 		if got := [2]bool{exact[0].match(r), exact[1].match(r)}; got != want {
 			t.Errorf("%s: %v, want %v", path, got, want)
 		}

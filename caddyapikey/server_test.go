@@ -300,6 +300,26 @@ handle_errors {
 	}
 }
 
+// An error route may proxy: a key that was refused does not go there either.
+func TestRefusedKeyStaysOutOfErrorRoutes(t *testing.T) {
+	r := rig.New(t, "", `
+api_key {
+	from bearer
+	from query api_key
+	errors caddy
+	require * a:b
+}
+handle_errors {
+	reverse_proxy {$UPSTREAM}
+}`)
+	_, token := r.Create(`{"name":"x"}`)
+	for _, answer := range []rig.Answer{r.Get("/", "Authorization: Bearer "+token), r.Get("/?x=1&api_key=" + token)} {
+		if up := r.Upstream.Last(); up == "" || strings.Contains(up, token) {
+			t.Errorf("status %d; the upstream of the error route got\n%s", answer.Status, up)
+		}
+	}
+}
+
 func TestPlaceholdersAndMatcher(t *testing.T) {
 	r := rig.New(t, "", `
 @gold api_key tier gold
@@ -343,7 +363,7 @@ func TestBrowserKeys(t *testing.T) {
 		preflight.Header.Get("Access-Control-Allow-Headers") != "authorization, x-a" || r.Upstream.Hits() != 0 {
 		t.Errorf("preflight: %d %v", preflight.Status, preflight.Header)
 	}
-	wantAnswer(t, r.Request("OPTIONS", "/", "Origin: https://evil.example", "Access-Control-Request-Method: GET"), 403, "origin_not_allowed")
+	wantAnswer(t, r.Request("OPTIONS", "/", "Origin: https://evil.example", "Access-Control-Request-Method: GET"), 401, "missing_credential")
 	wantAnswer(t, r.Request("OPTIONS", "/", origin), 401, "missing_credential")
 	wantAnswer(t, r.Request("OPTIONS", "/", origin, "Access-Control-Request-Method: GET", "X-HTTP-Method-Override: DELETE"), 401, "missing_credential")
 
