@@ -58,6 +58,14 @@ func New(t testing.TB, global, site string) *Rig {
 	return r
 }
 
+// With returns the same rig for a test within the one that started it, whose
+// failures are that test's own.
+func (r *Rig) With(t testing.TB) *Rig {
+	inner := *r
+	inner.t = t
+	return &inner
+}
+
 // Load loads a configuration, as New does, into the running server.
 func (r *Rig) Load(global, site string) {
 	r.t.Helper()
