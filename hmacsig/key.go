@@ -4,6 +4,7 @@ import (
 	"crypto/ecdsa"
 	"crypto/ed25519"
 	"crypto/elliptic"
+	"crypto/subtle"
 	"errors"
 	"fmt"
 )
@@ -56,6 +57,20 @@ func PublicKey(public any) (Key, error) {
 		}
 	}
 	return Key{}, errors.New("hmacsig: a public key must be ed25519 or ECDSA with P-256")
+}
+
+// Equal reports whether two keys verify the same signatures. It takes the same
+// time for every other secret of one length.
+func (k Key) Equal(other Key) bool {
+	switch {
+	case k.secret != nil:
+		return k.legacy == other.legacy && subtle.ConstantTimeCompare(k.secret, other.secret) == 1
+	case k.ed != nil:
+		return k.ed.Equal(other.ed)
+	case k.ec != nil:
+		return k.ec.Equal(other.ec)
+	}
+	return false
 }
 
 // String hides the key from logs.
