@@ -28,6 +28,7 @@ type API struct {
 type app interface {
 	Keyring() *keyring.Keyring // nil while the app is not running
 	TokenPrefix() string       // what new tokens begin with
+	Sealer() *keyring.Sealer   // what seals shared secrets, nil without a master key
 	HasRole(name string) bool  // whether the configuration defines a role
 }
 

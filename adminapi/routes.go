@@ -33,6 +33,7 @@ var routes = []route{
 
 	{method: http.MethodPost, path: "import", serve: (*call).importKeys},
 	{method: http.MethodPost, path: "identify", serve: (*call).identify},
+	{method: http.MethodPost, path: "reseal", serve: (*call).reseal},
 
 	{method: http.MethodGet, path: "orgs", serve: (*call).listOrgs, query: pageParams},
 	{method: http.MethodGet, path: "orgs/{org}", serve: (*call).getOrg},

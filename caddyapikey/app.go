@@ -29,10 +29,11 @@ type App struct {
 	// Where keys are kept. Default: `bolt`, a file in Caddy's data directory.
 	StoreRaw json.RawMessage `json:"store,omitempty" caddy:"namespace=api_keys.stores inline_key=module"`
 
-	// The key that seals shared secrets, usually a placeholder such as
-	// `{file./run/secrets/api_keys}`. Tokens need none: only their SHA-256 is
-	// kept. It has no effect until keys can hold shared secrets.
-	MasterKey string `json:"master_key,omitempty"`
+	// The master keys that seal shared secrets, as placeholders such as
+	// `{file./run/secrets/api_keys}`: each is 32 random bytes in base64 or hex.
+	// The first seals, all open, so that one can be replaced. Tokens and public
+	// keys need none. Default: a file beside the store, made once.
+	MasterKeys []string `json:"master_key,omitempty"`
 
 	// What new tokens begin with: 1 to 16 letters, digits or inner underscores.
 	// Tokens made with another prefix stay valid. Default: `ck`.
@@ -51,6 +52,7 @@ type App struct {
 
 	held    bool // a reference of the pool is ours to give back
 	keyring atomic.Pointer[keyring.Keyring]
+	sealer  atomic.Pointer[keyring.Sealer]
 }
 
 // Retain is how long records of use are kept; zero keeps the default.
@@ -90,15 +92,18 @@ func (a *App) Provision(ctx caddy.Context) error {
 		return fmt.Errorf("loading the store: %v", err)
 	}
 	a.store = store.(storeOpener)
-	if a.MasterKey != "" {
-		a.logger.Warn("master_key has no effect yet: this version keeps no shared secrets")
+	sealer, err := a.configuredSealer()
+	if err != nil {
+		return err
 	}
+	a.sealer.Store(sealer)
 	if a.Retain != nil {
 		a.logger.Warn("retain has no effect yet: this version keeps no record of use")
 	}
 	// On a reload requests may come in before Start: apps start in no order.
 	if kr := shareOpenKeyring(a.store); kr != nil {
 		a.hold(kr)
+		return a.useMasterKey(kr)
 	}
 	return nil
 }
@@ -115,6 +120,9 @@ func (a *App) Start() error {
 		return err
 	}
 	a.hold(kr)
+	if err := a.useMasterKey(kr); err != nil {
+		return err
+	}
 	stats := kr.Stats()
 	a.logger.Info("keys loaded",
 		zap.Int("keys", stats.Keys),
@@ -150,6 +158,9 @@ func (a *App) Cleanup() error {
 
 // Keyring returns the keys, or nil while the app is not running.
 func (a *App) Keyring() *keyring.Keyring { return a.keyring.Load() }
+
+// Sealer returns what seals shared secrets, nil if there is no master key.
+func (a *App) Sealer() *keyring.Sealer { return a.sealer.Load() }
 
 // TokenPrefix returns what new tokens begin with.
 func (a *App) TokenPrefix() string { return a.Prefix }

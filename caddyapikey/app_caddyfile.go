@@ -33,7 +33,7 @@ func parseGlobalOption(d *caddyfile.Dispenser, existing any) (any, error) {
 //
 //	api_keys {
 //	    store <module> [<args...>]
-//	    master_key <text>
+//	    master_key <placeholder...>
 //	    token_prefix <prefix>
 //	    role <name> <scope...>
 //	    retain [usage <duration>] [calls <duration>] [audit <duration>]
@@ -72,8 +72,13 @@ func (a *App) unmarshalOption(d *caddyfile.Dispenser, option string) error {
 		}
 		a.StoreRaw = caddyconfig.JSONModuleObject(module, "module", name, nil)
 	case "master_key":
-		if !d.AllArgs(&a.MasterKey) {
-			return d.Err("master_key: write one value, such as {file./run/secrets/api_keys}")
+		if a.MasterKeys = d.RemainingArgs(); len(a.MasterKeys) == 0 {
+			return d.Err("master_key: write where it is, such as {file./run/secrets/api_keys}; the first of several seals, the others only open")
+		}
+		for _, reference := range a.MasterKeys {
+			if err := checkMasterKeyReference(reference); err != nil {
+				return d.WrapErr(err)
+			}
 		}
 	case "token_prefix":
 		if !d.AllArgs(&a.Prefix) {

@@ -66,6 +66,9 @@ func (b *Bolt) Provision(caddy.Context) error {
 // another max_size never opens the file a second time.
 func (b *Bolt) StoreKey() string { return b.Path }
 
+// MasterKeyFile returns where the master key is kept unless one is configured.
+func (b *Bolt) MasterKeyFile() string { return b.Path + ".master_key" }
+
 // OpenStore opens the store; see [Open].
 func (b *Bolt) OpenStore() (keyring.Store, error) {
 	s, err := Open(b.Path, Options{MaxSize: b.MaxSize})
