@@ -245,14 +245,22 @@ func (h *Handler) protectCaches(header http.Header, f found) {
 	}
 }
 
-// withhold removes a key of ours from a request that needs none, so that it
-// does not travel on. What is not ours is the upstream's and stays.
+// withhold removes keys of ours from a request that needs none, so that they do
+// not travel on. What is not ours is the upstream's and stays; but two in one
+// place are nobody's, and go.
 func (h *Handler) withhold(r *http.Request) {
 	kr := h.app.Keyring()
 	if kr == nil || h.KeepCredential || h.Mode != modeEnforce {
 		return
 	}
-	if f, result := extract(r, h.From); result == extractOne && kr.Knows(f.token, h.app.Prefix) {
+	for i := range h.From {
+		f, result := extract(r, h.From[i:i+1])
+		switch {
+		case result == extractSeveral || result == extractAmbiguous:
+			f.source = &h.From[i] // without a token: the Referer goes, too
+		case result != extractOne || !kr.Knows(f.token, h.app.Prefix):
+			continue
+		}
 		strip(r, f, h.From)
 		stripOriginal(r, f)
 	}
