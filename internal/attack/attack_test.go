@@ -66,6 +66,7 @@ type attack struct {
 // classes lists the cases of every class, each in a file of its own.
 var classes = [][]attack{
 	extraction,
+	paths,
 }
 
 // TestAttack runs every case against a server of its own class. Whatever a case
