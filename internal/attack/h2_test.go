@@ -36,22 +36,27 @@ type h2conn struct {
 // dialH2 opens a connection to a scene whose configuration has cleartextH2.
 func (s *scene) dialH2() *h2conn {
 	s.t.Helper()
-	conn, err := net.DialTimeout("tcp", s.Site, 5*time.Second)
-	if err != nil {
-		s.t.Fatal(err)
+	for try := 0; ; try++ {
+		conn, err := net.DialTimeout("tcp", s.Site, 5*time.Second)
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		s.t.Cleanup(func() { conn.Close() })
+		_ = conn.SetDeadline(time.Now().Add(5 * time.Second))
+		c := &h2conn{s: s, conn: conn, framer: http2.NewFramer(conn, conn)}
+		c.framer.ReadMetaHeaders = hpack.NewDecoder(4096, nil)
+		c.encoder = hpack.NewEncoder(&c.block)
+		_, _ = conn.Write([]byte(http2.ClientPreface))
+		_ = c.framer.WriteSettings()
+		// A server that was just replaced closes connections that it had not
+		// begun to serve.
+		if _, err = c.framer.ReadFrame(); err == nil {
+			return c
+		}
+		if try == 3 {
+			s.t.Fatal(err)
+		}
 	}
-	s.t.Cleanup(func() { conn.Close() })
-	_ = conn.SetDeadline(time.Now().Add(10 * time.Second))
-	c := &h2conn{s: s, conn: conn, framer: http2.NewFramer(conn, conn)}
-	c.framer.ReadMetaHeaders = hpack.NewDecoder(4096, nil)
-	c.encoder = hpack.NewEncoder(&c.block)
-	if _, err := conn.Write([]byte(http2.ClientPreface)); err != nil {
-		s.t.Fatal(err)
-	}
-	if err := c.framer.WriteSettings(); err != nil {
-		s.t.Fatal(err)
-	}
-	return c
 }
 
 // head is the pseudo-header fields of a request, as lines of the form

@@ -41,7 +41,7 @@ func (s *scene) without(what, got string, texts ...string) {
 	s.t.Helper()
 	for _, text := range texts {
 		if strings.Contains(strings.ToLower(got), strings.ToLower(text)) {
-			s.t.Errorf("%s: the upstream got %q:\n%s", what, text, s.mask(got))
+			s.t.Errorf("%s: the upstream got %q:\n%s", what, s.mask(text), s.mask(got))
 		}
 	}
 }
