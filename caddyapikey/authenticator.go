@@ -46,6 +46,9 @@ func (a *Authenticator) Provision(ctx caddy.Context) error {
 // which. The key is removed from the request. It never returns an error: who
 // cannot decide does not let in.
 func (a *Authenticator) Authenticate(_ http.ResponseWriter, r *http.Request) (caddyauth.User, bool, error) {
+	if !a.handler.guardTrailers(r) {
+		return caddyauth.User{}, false, nil
+	}
 	a.handler.strict.scrub(r.Header)
 	var d decision
 	a.handler.decide(r, &d)

@@ -1,6 +1,7 @@
 package caddyapikey
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 	"regexp"
@@ -194,8 +195,7 @@ func normalizeSources(sources []Source) error {
 // it strips the credential, sets the identity and hands on.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
 	h.owned.remove(r.Header)
-	if h.owned.ownsAny(r.Trailer) || overrideHeaders.ownsAny(r.Trailer) {
-		// Trailers come after the body, too late to be removed.
+	if !h.guardTrailers(r) {
 		return h.refuse(w, r, &decision{why: badRequest})
 	}
 	if h.CORS && h.Mode == modeEnforce && isPreflight(r) && h.answerPreflight(w, r) {
@@ -266,13 +266,16 @@ func (h *Handler) withhold(r *http.Request) {
 	}
 }
 
-// stripOriginal removes a key in the query also from the URL that Caddy goes
-// back to when it runs error routes, which may proxy, too.
+// stripOriginal removes a key in the query also from the request as it came in,
+// which placeholders show and Caddy goes back to when it runs error routes.
 func stripOriginal(r *http.Request, f found) {
 	original, ok := r.Context().Value(caddyhttp.OriginalRequestCtxKey).(http.Request)
-	if ok && f.source.Kind == SourceQuery && original.URL != nil && original.URL != r.URL {
-		stripQuery(&http.Request{URL: original.URL}, f.source.Name)
+	if !ok || f.source.Kind != SourceQuery || original.URL == nil {
+		return
 	}
+	stripQuery(&original, f.source.Name)
+	// In place: the placeholders look at this very request.
+	*r = *r.WithContext(context.WithValue(r.Context(), caddyhttp.OriginalRequestCtxKey, original))
 }
 
 // Interface guards
