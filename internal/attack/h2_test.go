@@ -44,6 +44,7 @@ func (s *scene) dialH2() *h2conn {
 		s.t.Cleanup(func() { conn.Close() })
 		_ = conn.SetDeadline(time.Now().Add(5 * time.Second))
 		c := &h2conn{s: s, conn: conn, framer: http2.NewFramer(conn, conn)}
+		c.framer.AllowIllegalWrites = true
 		c.framer.ReadMetaHeaders = hpack.NewDecoder(4096, nil)
 		c.encoder = hpack.NewEncoder(&c.block)
 		_, _ = conn.Write([]byte(http2.ClientPreface))
