@@ -156,10 +156,10 @@ func (h *Handler) provisionSources() error {
 	}
 	var names []string
 	for _, s := range h.From {
-		switch s.Kind {
-		case SourceHeader, SourceCookie:
-			names = append(names, s.headerName())
-		case SourceQuery:
+		if name := s.headerName(); name != "" && !slices.Contains(names, name) {
+			names = append(names, name)
+		}
+		if s.Kind == SourceQuery {
 			h.logger.Warn("keys in the query end up in logs, histories and Referer headers; prefer a header",
 				zap.String("parameter", s.Name))
 		}
@@ -231,7 +231,8 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 
 // protectCaches keeps a shared cache from serving one key's response to
 // another. Caches do so by themselves for Authorization only (RFC 9111 section
-// 3.5).
+// 3.5), and not if the upstream calls the response public, nor for what they
+// stored of an optional route.
 func (h *Handler) protectCaches(header http.Header, f found) {
 	switch {
 	case h.vary == nil:

@@ -37,6 +37,8 @@ import (
 //	connection_header  a Connection header that names more than connection options: a proxy removes
 //	                   the headers named there, identity headers included
 //	override_headers   headers that claim another method or path are removed (see scrub)
+//	upgrade            an Upgrade to anything but a WebSocket is removed: an upstream that takes up `h2c` would
+//	                   get a tunnel with requests that nobody decides about
 //
 // A relaxed check no longer protects the rules that depend on it. With encoded_slash relaxed, %2f still
 // separates segments for dot_segments and empty_segments; backslash and path_parameters likewise.
@@ -70,6 +72,7 @@ const (
 	checkMethodOverride
 	checkConnectionHeader
 	checkOverrideHeaders
+	checkUpgrade
 	checkAll = 1<<iota - 1
 )
 
@@ -102,6 +105,7 @@ var violations = [...]violation{
 	{"method_override", http.StatusBadRequest, "The query parameter '_method' is not allowed."},
 	{"connection_header", http.StatusBadRequest, "The Connection header names a header that is not a connection option."},
 	{"override_headers", http.StatusBadRequest, "A header claims another method or path."},
+	{"upgrade", http.StatusBadRequest, "The protocol that the connection is to change to is not allowed."},
 }
 
 // overrideHeaders carry a method or a path that the decision did not look at; frameworks obey them.
@@ -173,11 +177,17 @@ func (s *Strict) check(r *http.Request, originalURI string) *violation {
 	return nil
 }
 
-// scrub removes the headers that claim another method or path. They are removed, not refused:
-// a proxy in front may add them to every request.
+// scrub removes the headers that claim another method or path, and an Upgrade to what no rule could see
+// into. They are removed, not refused: a proxy in front may add them to every request, and some clients
+// offer h2c with every one.
 func (s *Strict) scrub(h http.Header) {
 	if s.active&checkOverrideHeaders != 0 {
 		overrideHeaders.remove(h)
+	}
+	if s.active&checkUpgrade != 0 {
+		if lines := h["Upgrade"]; lines != nil && (len(lines) != 1 || !equalFoldASCII(lines[0], "websocket")) {
+			delete(h, "Upgrade")
+		}
 	}
 }
 
