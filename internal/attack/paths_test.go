@@ -264,6 +264,14 @@ reverse_proxy {$UPSTREAM}`)
 		}
 		s.reached("an id with a slash", s.raw("GET /public/a%2Fb HTTP/1.1", s.reader.bearer()), "GET /public/a%2Fb HTTP/1.1")
 	}},
+	{"B32_exempt_endings", func(s *scene) {
+		s.load("@css path *.css\napi_key {\npublic @css\npublic /assets/*\nrequire * admin\n}\nreverse_proxy {$UPSTREAM}")
+		for _, target := range []string{"/admin/x;.css", "/admin/x%3b.css", "/admin/x%00.css", "/admin/x?.css", "/admin/x?a=/y.css", "/admin/x#.css", `/admin/x\y.css`, "/admin/x.CSS", "/admin/x.css%20", "/admin/x%0a.css", "/admin/x.css/", "/admin/x%2ecs%73%2f",
+			"/admin/x%2f.css", "/admin/x//.css", "/assets/../admin/x.css", "/assets/..%2fadmin", "/assets", "/Assets/x", "/assets%2fx", "/admin/../x.css", "/admin/%2e%2e/x.css", "/admin/x%252e.css"} {
+			s.refused(target, s.raw("GET "+target+" HTTP/1.1"), unproven...)
+		}
+		s.reached("a style sheet", s.raw("GET /x%2ecss HTTP/1.1"), "GET /x%2ecss HTTP/1.1")
+	}},
 }
 
 // refusedTargets sends each target with the reader's key.
