@@ -66,8 +66,12 @@ func newAnnouncer(ctx caddy.Context, logger *zap.Logger) (*announcer, error) {
 	if err != nil {
 		return nil, err
 	}
+	origin, err := newEventOrigin(ctx)
+	if err != nil {
+		return nil, err
+	}
 	n := &announcer{
-		ctx:      ctx,
+		ctx:      origin,
 		events:   app.(*caddyevents.App),
 		logger:   logger,
 		changes:  make(chan event, maxWaitingChanges),
