@@ -86,6 +86,7 @@ func (c *call) patchKey() error {
 	if err != nil {
 		return err
 	}
+	c.tellKey(key, 0)
 	return c.key(key)
 }
 
@@ -98,9 +99,11 @@ func (c *call) deleteKey() error {
 	if err := c.noBody(); err != nil {
 		return err
 	}
-	if err := c.keys.Delete(c.r.Context(), c.vars["id"], revision); err != nil {
+	key, err := c.keys.Delete(c.r.Context(), c.vars["id"], revision)
+	if err != nil {
 		return err
 	}
+	c.tellKey(key, 0)
 	c.w.WriteHeader(http.StatusNoContent)
 	return nil
 }
@@ -125,6 +128,7 @@ func (c *call) changeKey(change func(context.Context, string, uint64) (*keyring.
 	if err != nil {
 		return err
 	}
+	c.tellKey(key, 0)
 	return c.key(key)
 }
 
@@ -135,5 +139,6 @@ func (c *call) key(key *keyring.Key) error {
 
 // issued answers with a key and its new token, which is shown this once.
 func (c *call) issued(status int, key *keyring.Key, credential uint32, token keyring.Secret) error {
+	c.tellKey(key, key.Credentials[len(key.Credentials)-1].N)
 	return c.record(status, key.Revision, issuedView{viewKey(key, time.Now()), credential, token.Reveal()})
 }

@@ -52,8 +52,8 @@ func (a *Authenticator) Authenticate(w http.ResponseWriter, r *http.Request) (ca
 	a.handler.strict.scrub(r.Header)
 	var d decision
 	a.handler.decide(r, &d)
+	a.handler.record(r, &d, true)
 	if d.why != nil {
-		a.handler.logRefusal(r, &d)
 		return caddyauth.User{}, false, nil
 	}
 	a.handler.protectCaches(w.Header(), d.found)

@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync/atomic"
 
 	"go.uber.org/zap"
 
@@ -48,6 +49,11 @@ const (
 // and `handle_errors` routes, with `errors caddy`: `{http.api_key.reason}` and
 // `{http.api_key.required_scope}`.
 type Handler struct {
+	// What the site is called in metrics, logs and events: up to 64 letters,
+	// digits and `.` `_` `-`. Default: the name of its HTTP server, such as
+	// `srv0`.
+	Name string `json:"name,omitempty"`
+
 	// The policy. Every rule that matches a request must be satisfied; their
 	// order does not matter.
 	Rules []*Rule `json:"rules,omitempty"`
@@ -91,6 +97,7 @@ type Handler struct {
 	strict Strict
 	owned  headerOwner
 	vary   []string // the Vary line that tells caches keys apart; never changed
+	place  *atomic.Pointer[place]
 }
 
 // CaddyModule returns the Caddy module information.
@@ -111,6 +118,12 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 		return err
 	}
 	h.app = app.(*App)
+	h.place = new(atomic.Pointer[place])
+	if h.Name != "" {
+		if err := checkSiteName(h.Name); err != nil {
+			return err
+		}
+	}
 	if h.Realm == "" {
 		h.Realm = "api"
 	}
@@ -162,6 +175,7 @@ func (h *Handler) provisionSources() error {
 		if s.Kind == SourceQuery {
 			h.logger.Warn("keys in the query end up in logs, histories and Referer headers; prefer a header",
 				zap.String("parameter", s.Name))
+			h.app.keysInQuery.Store(true)
 		}
 	}
 	if len(names) > 0 {
@@ -196,19 +210,22 @@ func normalizeSources(sources []Source) error {
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
 	h.owned.remove(r.Header)
 	if !h.guardTrailers(r) {
-		return h.refuse(w, r, &decision{why: badRequest})
+		d := decision{why: badRequest}
+		h.record(r, &d, true)
+		return h.refuse(w, r, &d)
 	}
 	if h.CORS && h.Mode == modeEnforce && isPreflight(r) && h.answerPreflight(w, r) {
+		h.placeOf(r).site.preflight.Add(1)
 		return nil
 	}
 	h.strict.scrub(r.Header)
 	var d decision
 	h.decide(r, &d)
+	h.record(r, &d, h.Mode == modeEnforce)
 	if h.CORS && !d.public {
 		w = allowOrigin(w, r, h.app.Keyring())
 	}
 	if d.why != nil {
-		h.logRefusal(r, &d)
 		if h.Mode == modeEnforce {
 			return h.refuse(w, r, &d)
 		}

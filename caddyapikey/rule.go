@@ -149,7 +149,10 @@ func (h *Handler) match(r *http.Request, matched *ruleSet) (policy, error) {
 		}
 		switch rule.Access {
 		case accessPublic:
-			p.public = p.public || exact
+			if exact {
+				p.public = true
+				matched.add(i)
+			}
 			continue
 		case accessRequire:
 			p.required = true
