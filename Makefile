@@ -5,7 +5,7 @@ GO ?= go
 FUZZTIME ?= 5s
 STATICCHECK = $(GO) tool -modfile=tools/go.mod staticcheck
 
-.PHONY: run build setup test demo lint fuzz bench clean
+.PHONY: run build setup test demo lint fuzz bench faults clean
 
 run: build
 	@scripts/run-demo
@@ -33,6 +33,12 @@ fuzz: setup
 
 bench:
 	$(GO) test -run '^$$' -bench . -benchmem ./keyring ./store/bolt ./caddyapikey
+
+# FAULTS_RUN takes some of the tests only, by their name; the figures of the
+# others stay.
+FAULTS_RUN ?= .
+faults: setup
+	FAULTS=full FAULTS_PAGE=$(CURDIR)/docs/faults.md $(GO) test -count=1 -timeout 60m -run '$(FAULTS_RUN)' ./faults
 
 clean:
 	rm -rf bin .run

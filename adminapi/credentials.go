@@ -71,7 +71,11 @@ func (c *call) endCredential() error {
 	if err != nil || strconv.FormatUint(n, 10) != c.vars["n"] {
 		return refusal(notFound, "There is no such credential: they have numbers, 1, 2 and so on.")
 	}
-	return c.changeKey(func(ctx context.Context, id string, revision uint64) (*keyring.Key, error) {
+	err = c.changeKey(func(ctx context.Context, id string, revision uint64) (*keyring.Key, error) {
 		return c.keys.EndCredential(ctx, id, revision, uint32(n))
 	})
+	if err == nil {
+		c.told["credential"] = uint32(n)
+	}
+	return err
 }

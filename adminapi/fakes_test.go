@@ -45,6 +45,9 @@ func (a *testApp) Keyring() *keyring.Keyring {
 }
 func (a *testApp) TokenPrefix() string      { return "ck" }
 func (a *testApp) HasRole(name string) bool { return name == "reader" }
+func (a *testApp) KeysInQuery() bool        { return false }
+
+func (a *testApp) Emit(string, map[string]any) {}
 
 // faultyStore fails as it is told.
 type faultyStore struct {

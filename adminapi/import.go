@@ -71,6 +71,7 @@ func (c *call) importKeys() error {
 	for i, key := range keys {
 		ids[i] = key.ID
 	}
+	c.tellImport(ids)
 	c.write(http.StatusOK, "application/json", struct {
 		Imported int      `json:"imported"`
 		IDs      []string `json:"ids"`

@@ -86,6 +86,7 @@ func (c *call) patchKey() error {
 	if err != nil {
 		return err
 	}
+	c.tellKey(key, 0)
 	return c.key(key)
 }
 
@@ -98,9 +99,11 @@ func (c *call) deleteKey() error {
 	if err := c.noBody(); err != nil {
 		return err
 	}
-	if err := c.keys.Delete(c.r.Context(), c.vars["id"], revision); err != nil {
+	key, err := c.keys.Delete(c.r.Context(), c.vars["id"], revision)
+	if err != nil {
 		return err
 	}
+	c.tellKey(key, 0)
 	c.w.WriteHeader(http.StatusNoContent)
 	return nil
 }
@@ -125,6 +128,7 @@ func (c *call) changeKey(change func(context.Context, string, uint64) (*keyring.
 	if err != nil {
 		return err
 	}
+	c.tellKey(key, 0)
 	return c.key(key)
 }
 
@@ -138,6 +142,7 @@ func (c *call) key(key *keyring.Key) error {
 // the credential's number is told, too.
 func (c *call) issued(status int, key *keyring.Key, numbered bool, secret keyring.Secret) error {
 	made := &key.Credentials[len(key.Credentials)-1]
+	c.tellKey(key, made.N)
 	view := issuedView{Key: viewKey(key, time.Now())}
 	if numbered {
 		view.Credential = made.N

@@ -50,6 +50,10 @@ type App struct {
 	roles  keyring.Roles
 	logger *zap.Logger
 
+	announcer   *announcer
+	generation  atomic.Uint64 // which of the configurations that were started
+	keysInQuery atomic.Bool   // a handler reads keys from the query
+
 	held    bool // a reference of the pool is ours to give back
 	keyring atomic.Pointer[keyring.Keyring]
 	sealer  atomic.Pointer[keyring.Sealer]
@@ -96,6 +100,12 @@ func (a *App) Provision(ctx caddy.Context) error {
 	if err != nil {
 		return err
 	}
+	if a.announcer, err = newAnnouncer(ctx, a.logger); err != nil {
+		return err
+	}
+	if err := ctx.GetMetricsRegistry().Register(metrics); err != nil {
+		return err
+	}
 	a.sealer.Store(sealer)
 	if a.Retain != nil {
 		a.logger.Warn("retain has no effect yet: this version keeps no record of use")
@@ -111,6 +121,18 @@ func (a *App) Provision(ctx caddy.Context) error {
 // Start opens the store and reads the keys, unless Provision found them in
 // memory.
 func (a *App) Start() error {
+	if err := a.open(); err != nil {
+		return err
+	}
+	a.generation.Store(generations.Add(1))
+	a.announcer.begin()
+	return nil
+}
+
+// generations counts the apps that were started in this process.
+var generations atomic.Uint64
+
+func (a *App) open() error {
 	if a.held {
 		return nil
 	}
@@ -141,14 +163,20 @@ func (a *App) hold(kr *keyring.Keyring) {
 	a.keyring.Store(kr)
 }
 
-// Stop does nothing: requests that are being served need the keys until
+// Stop ends the events. Requests that are being served need the keys until
 // Cleanup.
-func (a *App) Stop() error { return nil }
+func (a *App) Stop() error {
+	a.announcer.end()
+	return nil
+}
 
 // Cleanup gives the keys back. From now on the handlers of this configuration
 // refuse what still reaches them.
 func (a *App) Cleanup() error {
 	a.keyring.Store(nil)
+	if a.announcer != nil { // nil if provisioning failed
+		a.announcer.end()
+	}
 	if !a.held {
 		return nil
 	}
@@ -167,6 +195,9 @@ func (a *App) TokenPrefix() string { return a.Prefix }
 
 // HasRole reports whether the configuration defines a role.
 func (a *App) HasRole(name string) bool { return a.roles.Has(name) }
+
+// KeysInQuery reports whether a site reads keys from the query.
+func (a *App) KeysInQuery() bool { return a.keysInQuery.Load() }
 
 // Interface guards
 var (

@@ -29,6 +29,7 @@ func parseDirective(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error)
 // unmarshal sets up the handler. Syntax:
 //
 //	api_key {
+//	    name <name>
 //	    from bearer | basic | header <name> | query <name> | cookie <name>
 //	    signature hawk|message...
 //	    mode enforce|observe
@@ -68,6 +69,13 @@ func (hd *Handler) unmarshal(h httpcaddyfile.Helper) error {
 
 func (hd *Handler) unmarshalLine(h httpcaddyfile.Helper) error {
 	switch option := h.Val(); option {
+	case "name":
+		if !h.AllArgs(&hd.Name) {
+			return h.Err("name: write one name, such as crm")
+		}
+		if err := checkSiteName(hd.Name); err != nil {
+			return h.WrapErr(err)
+		}
 	case "from":
 		return hd.unmarshalFrom(h)
 	case "signature":
@@ -116,7 +124,7 @@ func (hd *Handler) unmarshalLine(h httpcaddyfile.Helper) error {
 	case accessRequire, accessPublic, accessOptional:
 		return hd.unmarshalRule(h)
 	default:
-		return h.Errf("unknown option %q: write require, public, optional, from, forward, mode, errors, relax, cors, keep_credential, realm or signature", option)
+		return h.Errf("unknown option %q: write require, public, optional, name, from, forward, mode, errors, relax, cors, keep_credential, realm or signature", option)
 	}
 	return noBlock(h)
 }

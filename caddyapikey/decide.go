@@ -95,9 +95,10 @@ func originalURI(r *http.Request) string {
 }
 
 // isEarlyData reports whether the request may be a replay of TLS early data, as
-// seen here or by a proxy in front (RFC 8470).
+// seen here or by a proxy in front. Any other value than 1, and more than one,
+// mean the same (RFC 8470 section 5.1).
 func isEarlyData(r *http.Request) bool {
-	return r.TLS != nil && !r.TLS.HandshakeComplete || firstLine(r.Header["Early-Data"]) == "1"
+	return r.TLS != nil && !r.TLS.HandshakeComplete || r.Header["Early-Data"] != nil
 }
 
 // firstLine is what Header.Get returns, for a name that is in canonical form

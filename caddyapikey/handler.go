@@ -1,11 +1,13 @@
 package caddyapikey
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 	"regexp"
 	"slices"
 	"strings"
+	"sync/atomic"
 
 	"go.uber.org/zap"
 
@@ -47,6 +49,11 @@ const (
 // and `handle_errors` routes, with `errors caddy`: `{http.api_key.reason}` and
 // `{http.api_key.required_scope}`.
 type Handler struct {
+	// What the site is called in metrics, logs and events: up to 64 letters,
+	// digits and `.` `_` `-`. Default: the name of its HTTP server, such as
+	// `srv0`.
+	Name string `json:"name,omitempty"`
+
 	// The policy. Every rule that matches a request must be satisfied; their
 	// order does not matter.
 	Rules []*Rule `json:"rules,omitempty"`
@@ -90,6 +97,7 @@ type Handler struct {
 	strict Strict
 	owned  headerOwner
 	vary   []string // the Vary line that tells caches keys apart; never changed
+	place  *atomic.Pointer[place]
 }
 
 // CaddyModule returns the Caddy module information.
@@ -110,6 +118,12 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 		return err
 	}
 	h.app = app.(*App)
+	h.place = new(atomic.Pointer[place])
+	if h.Name != "" {
+		if err := checkSiteName(h.Name); err != nil {
+			return err
+		}
+	}
 	if h.Realm == "" {
 		h.Realm = "api"
 	}
@@ -155,12 +169,13 @@ func (h *Handler) provisionSources() error {
 	}
 	var names []string
 	for _, s := range h.From {
-		switch s.Kind {
-		case SourceHeader, SourceCookie:
-			names = append(names, s.headerName())
-		case SourceQuery:
+		if name := s.headerName(); name != "" && !slices.Contains(names, name) {
+			names = append(names, name)
+		}
+		if s.Kind == SourceQuery {
 			h.logger.Warn("keys in the query end up in logs, histories and Referer headers; prefer a header",
 				zap.String("parameter", s.Name))
+			h.app.keysInQuery.Store(true)
 		}
 	}
 	if len(names) > 0 {
@@ -194,21 +209,23 @@ func normalizeSources(sources []Source) error {
 // it strips the credential, sets the identity and hands on.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
 	h.owned.remove(r.Header)
-	if h.owned.ownsAny(r.Trailer) || overrideHeaders.ownsAny(r.Trailer) {
-		// Trailers come after the body, too late to be removed.
-		return h.refuse(w, r, &decision{why: badRequest})
+	if !h.guardTrailers(r) {
+		d := decision{why: badRequest}
+		h.record(r, &d, true)
+		return h.refuse(w, r, &d)
 	}
 	if h.CORS && h.Mode == modeEnforce && isPreflight(r) && h.answerPreflight(w, r) {
+		h.placeOf(r).site.preflight.Add(1)
 		return nil
 	}
 	h.strict.scrub(r.Header)
 	var d decision
 	h.decide(r, &d)
+	h.record(r, &d, h.Mode == modeEnforce)
 	if h.CORS && !d.public {
 		w = allowOrigin(w, r, h.app.Keyring())
 	}
 	if d.why != nil {
-		h.logRefusal(r, &d)
 		if h.Mode == modeEnforce {
 			return h.refuse(w, r, &d)
 		}
@@ -231,7 +248,8 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 
 // protectCaches keeps a shared cache from serving one key's response to
 // another. Caches do so by themselves for Authorization only (RFC 9111 section
-// 3.5).
+// 3.5), and not if the upstream calls the response public, nor for what they
+// stored of an optional route.
 func (h *Handler) protectCaches(header http.Header, f found) {
 	switch {
 	case h.vary == nil:
@@ -245,26 +263,37 @@ func (h *Handler) protectCaches(header http.Header, f found) {
 	}
 }
 
-// withhold removes a key of ours from a request that needs none, so that it
-// does not travel on. What is not ours is the upstream's and stays.
+// withhold removes keys of ours from a request that needs none, so that they do
+// not travel on. What is not ours is the upstream's and stays; but two in one
+// place are nobody's, and go.
 func (h *Handler) withhold(r *http.Request) {
 	kr := h.app.Keyring()
 	if kr == nil || h.KeepCredential || h.Mode != modeEnforce {
 		return
 	}
-	if f, result := extract(r, h.From); result == extractOne && kr.Knows(f.token, h.app.Prefix) {
+	for i := range h.From {
+		f, result := extract(r, h.From[i:i+1])
+		switch {
+		case result == extractSeveral || result == extractAmbiguous:
+			f.source = &h.From[i] // without a token: the Referer goes, too
+		case result != extractOne || !kr.Knows(f.token, h.app.Prefix):
+			continue
+		}
 		strip(r, f, h.From)
 		stripOriginal(r, f)
 	}
 }
 
-// stripOriginal removes a key in the query also from the URL that Caddy goes
-// back to when it runs error routes, which may proxy, too.
+// stripOriginal removes a key in the query also from the request as it came in,
+// which placeholders show and Caddy goes back to when it runs error routes.
 func stripOriginal(r *http.Request, f found) {
 	original, ok := r.Context().Value(caddyhttp.OriginalRequestCtxKey).(http.Request)
-	if ok && f.source.Kind == SourceQuery && original.URL != nil && original.URL != r.URL {
-		stripQuery(&http.Request{URL: original.URL}, f.source.Name)
+	if !ok || f.source.Kind != SourceQuery || original.URL == nil {
+		return
 	}
+	stripQuery(&original, f.source.Name)
+	// In place: the placeholders look at this very request.
+	*r = *r.WithContext(context.WithValue(r.Context(), caddyhttp.OriginalRequestCtxKey, original))
 }
 
 // Interface guards

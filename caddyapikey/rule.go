@@ -149,7 +149,10 @@ func (h *Handler) match(r *http.Request, matched *ruleSet) (policy, error) {
 		}
 		switch rule.Access {
 		case accessPublic:
-			p.public = p.public || exact
+			if exact {
+				p.public = true
+				matched.add(i)
+			}
 			continue
 		case accessRequire:
 			p.required = true
@@ -180,6 +183,14 @@ func (rule *Rule) match(r *http.Request) (ok, exact bool, err error) {
 	return ok, false, nil
 }
 
+// rematch evaluates the rule's matcher once more, so that placeholders which
+// matchers set, such as {http.regexp.1}, have the values of this rule again:
+// the matcher of another one may have overwritten them.
+func (rule *Rule) rematch(r *http.Request) bool {
+	ok, _, err := rule.match(r)
+	return ok && err == nil
+}
+
 // authorize checks what the matching rules ask of a key that is in force.
 func (h *Handler) authorize(r *http.Request, d *decision) *refusal {
 	for i, rule := range h.Rules {
@@ -187,6 +198,9 @@ func (h *Handler) authorize(r *http.Request, d *decision) *refusal {
 			continue
 		}
 		for _, template := range rule.scopes {
+			if template.literal == "" && !rule.rematch(r) {
+				return unresolvedScope
+			}
 			scope, ok := template.expand(r)
 			if !ok {
 				return unresolvedScope

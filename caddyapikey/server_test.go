@@ -72,7 +72,7 @@ func TestMainJob(t *testing.T) {
 	})
 	t.Run("in the header", func(t *testing.T) {
 		answer := r.Get("/v1/contacts", "X-API-Key: "+token)
-		if answer.Status != 200 || answer.Header.Get("Vary") != "X-Api-Key" || strings.Contains(r.Upstream.Last(), token) {
+		if answer.Status != 200 || answer.Header.Get("Vary") != "Authorization, X-Api-Key" || strings.Contains(r.Upstream.Last(), token) {
 			t.Errorf("status %d, Vary %q", answer.Status, answer.Header.Get("Vary"))
 		}
 	})

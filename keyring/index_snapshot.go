@@ -14,6 +14,7 @@ type snapshot struct {
 
 	keys        int
 	credentials int
+	orgCount    int
 	damaged     int
 }
 

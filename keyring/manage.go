@@ -181,10 +181,9 @@ func (k *Keyring) Revoke(ctx context.Context, id string, ifRevision uint64) (*Ke
 }
 
 // Delete hides a revoked key. Its tombstone keeps the id and the digests of
-// its tokens, so that neither comes back.
-func (k *Keyring) Delete(ctx context.Context, id string, ifRevision uint64) error {
-	_, err := k.setState(ctx, id, ifRevision, StateDeleted)
-	return err
+// its tokens, so that neither comes back; it is what is returned.
+func (k *Keyring) Delete(ctx context.Context, id string, ifRevision uint64) (*Key, error) {
+	return k.setState(ctx, id, ifRevision, StateDeleted)
 }
 
 // setState is the state machine. Going where the key already is changes

@@ -182,6 +182,22 @@ func (r *Rig) Get(path string, headers ...string) Answer { return r.Request("GET
 // Request is Get for any method.
 func (r *Rig) Request(method, path string, headers ...string) Answer {
 	r.t.Helper()
+	for try := 0; ; try++ {
+		hits := r.Upstream.Hits()
+		answer, err := r.request(method, path, headers)
+		if err == nil {
+			return answer
+		}
+		// A reload closes connections that the old server had not begun to
+		// serve, so nothing was done.
+		if try == 5 || r.Upstream.Hits() != hits || !errors.Is(err, io.EOF) && !errors.Is(err, syscall.ECONNRESET) {
+			r.t.Fatal(err)
+		}
+	}
+}
+
+func (r *Rig) request(method, path string, headers []string) (Answer, error) {
+	r.t.Helper()
 	req, err := http.NewRequest(method, "http://"+r.Site+path, nil)
 	if err != nil {
 		r.t.Fatal(err)
@@ -190,7 +206,7 @@ func (r *Rig) Request(method, path string, headers ...string) Answer {
 		name, value, _ := strings.Cut(line, ": ")
 		req.Header.Add(name, value)
 	}
-	return r.Do(req)
+	return do(req)
 }
 
 // client follows no redirects, so that tests see what the server answered.
@@ -223,6 +239,17 @@ func do(req *http.Request) (Answer, error) {
 // returns what comes back until the server closes or a second passes without a
 // byte.
 func (r *Rig) Raw(request string) string {
+	r.t.Helper()
+	// A reload closes connections that the old server had not begun to serve.
+	for range 3 {
+		if answer := r.raw(request); answer != "" {
+			return answer
+		}
+	}
+	return r.raw(request)
+}
+
+func (r *Rig) raw(request string) string {
 	r.t.Helper()
 	conn, err := net.DialTimeout("tcp", r.Site, 5*time.Second)
 	if err != nil {

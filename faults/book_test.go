@@ -1,0 +1,341 @@
+//go:build linux
+
+package faults
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	mathrand "math/rand/v2"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+)
+
+// book is what the answers to management requests say that the store holds.
+// Several clerks fill it at the same time, each with keys of its own.
+type book struct {
+	s      *server
+	clerks []*clerk
+}
+
+// clerk does one management operation after the other and notes its answer.
+type clerk struct {
+	s       *server
+	name    string
+	serial  int
+	entries []*entry
+	fresh   map[*entry]bool // changed, or tried to, since the last check
+	open    []*attempt      // whose outcome is not known
+
+	acknowledged int
+	refused      int // with an answer that says that nothing was changed
+	unknown      int // open ones, in all
+}
+
+// entry is one key.
+type entry struct {
+	id, name    string
+	revoked     bool
+	revision    uint64
+	credentials int
+	tokens      []string // those that were seen; all are in force unless revoked
+}
+
+// attempt is an operation whose answer did not come, or said that the outcome
+// is not known: it was done or not, as a whole.
+type attempt struct {
+	operation string
+	on        *entry
+	name      string   // that a creation or an edit gives
+	tokens    []string // that an import brings
+}
+
+func newBook(s *server, clerks int) *book {
+	b := &book{s: s}
+	for i := range clerks {
+		b.clerks = append(b.clerks, &clerk{s: s, name: fmt.Sprintf("clerk%d", i), fresh: map[*entry]bool{}})
+	}
+	return b
+}
+
+// work lets all clerks work until ctx ends or the server does not answer.
+func (b *book) work(ctx context.Context) error {
+	errs := make([]error, len(b.clerks))
+	var wg sync.WaitGroup
+	for i, c := range b.clerks {
+		wg.Go(func() {
+			for ctx.Err() == nil && errs[i] == nil {
+				var answered bool
+				if answered, errs[i] = c.step(); !answered {
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+	return errors.Join(errs...)
+}
+
+// step tries one operation. answered is false where the connection failed.
+func (c *clerk) step() (answered bool, err error) {
+	c.serial++
+	a := &attempt{name: fmt.Sprintf("%s-%d", c.name, c.serial)}
+	var method, path, body string
+	switch dice := mathrand.IntN(10); {
+	case dice < 3:
+		a.operation, a.on = "edit", c.pick(func(e *entry) bool { return !e.revoked })
+	case dice < 5:
+		a.operation, a.on = "rotate", c.pick(func(e *entry) bool { return !e.revoked && e.credentials == 1 })
+	case dice < 6:
+		a.operation, a.on = "revoke", c.pick(func(e *entry) bool { return !e.revoked })
+	case dice < 7:
+		a.operation = "import"
+	}
+	if a.operation != "import" && a.on == nil {
+		a.operation = "create"
+	}
+	switch a.operation {
+	case "create":
+		method, path, body = "POST", "/keys", fmt.Sprintf(`{"name":%q,"scopes":["contacts:read"]}`, a.name)
+	case "import":
+		method, path = "POST", "/import"
+		var keys []string
+		for i := range 3 {
+			a.tokens = append(a.tokens, rand.Text()+rand.Text())
+			keys = append(keys, fmt.Sprintf(`{"name":"%s-%d","scopes":["contacts:read"],"token":%q}`, a.name, i, a.tokens[i]))
+		}
+		body = `{"keys":[` + strings.Join(keys, ",") + `]}`
+	case "edit":
+		method, path, body = "PATCH", "/keys/"+a.on.id, fmt.Sprintf(`{"name":%q}`, a.name)
+	default:
+		method, path = "POST", "/keys/"+a.on.id+"/"+a.operation
+	}
+	if a.on != nil {
+		c.fresh[a.on] = true
+	}
+	// An operation that was begun is waited for: its answer is what counts.
+	r, err := c.s.manage(context.Background(), method, path, body)
+	if err != nil {
+		c.open = append(c.open, a)
+		c.unknown++
+		return false, nil
+	}
+	switch {
+	case r.status < 300:
+		c.acknowledged++
+		return true, c.apply(a, r)
+	case r.status == http.StatusServiceUnavailable && strings.Contains(string(r.body), "#outcome-unknown"):
+		c.open = append(c.open, a)
+		c.unknown++
+		return true, nil
+	case r.status == http.StatusServiceUnavailable, r.status == http.StatusInsufficientStorage:
+		c.refused++
+		if !strings.Contains(string(r.body), "Nothing was changed: ") && !strings.Contains(string(r.body), "#busy") {
+			return true, fmt.Errorf("%s: refused without a cause: %s", a.operation, r.body)
+		}
+		return true, nil
+	}
+	return true, fmt.Errorf("%s %s: %d %s", method, path, r.status, r.body)
+}
+
+// pick returns an entry with nothing open, or nil.
+func (c *clerk) pick(fits func(*entry) bool) *entry {
+	for range 5 {
+		if len(c.entries) == 0 {
+			return nil
+		}
+		e := c.entries[mathrand.IntN(len(c.entries))]
+		if fits(e) && !slices.ContainsFunc(c.open, func(a *attempt) bool { return a.on == e }) {
+			return e
+		}
+	}
+	return nil
+}
+
+// apply notes what an answer acknowledged.
+func (c *clerk) apply(a *attempt, r reply) error {
+	var answer struct {
+		Key   keyView
+		Token string
+		IDs   []string
+	}
+	if err := json.Unmarshal(r.body, &answer); err != nil {
+		return fmt.Errorf("%s: %w", a.operation, err)
+	}
+	switch a.operation {
+	case "create":
+		c.enter(&entry{id: answer.Key.ID, name: a.name, revision: 1, credentials: 1, tokens: []string{answer.Token}})
+	case "import":
+		if len(answer.IDs) != len(a.tokens) {
+			return fmt.Errorf("%d of %d keys imported: %s", len(answer.IDs), len(a.tokens), r.body)
+		}
+		for i, id := range answer.IDs {
+			c.enter(&entry{id: id, name: fmt.Sprintf("%s-%d", a.name, i), revision: 1, credentials: 1, tokens: []string{a.tokens[i]}})
+		}
+	default:
+		a.on.change(a)
+		if answer.Token != "" {
+			a.on.tokens = append(a.on.tokens, answer.Token)
+		}
+	}
+	return nil
+}
+
+func (c *clerk) enter(e *entry) {
+	c.entries = append(c.entries, e)
+	c.fresh[e] = true
+}
+
+// change is what an operation does to an entry.
+func (e *entry) change(a *attempt) {
+	e.revision++
+	switch a.operation {
+	case "edit":
+		e.name = a.name
+	case "rotate":
+		e.credentials++
+	case "revoke":
+		e.revoked = true
+	}
+}
+
+// settle finds out what became of the open attempts: each was done or not, and
+// nothing in between.
+func (c *clerk) settle() error {
+	for _, a := range c.open {
+		if err := c.settleOne(a); err != nil {
+			return fmt.Errorf("%s of unknown outcome: %w", a.operation, err)
+		}
+	}
+	c.open = nil
+	return nil
+}
+
+func (c *clerk) settleOne(a *attempt) error {
+	if a.on != nil {
+		got, found, err := c.s.get(a.on.id)
+		if err != nil || !found {
+			return fmt.Errorf("%s is gone, %v", a.on.id, err)
+		}
+		if got.Revision == a.on.revision+1 {
+			a.on.change(a)
+		}
+		return nil // compared in check
+	}
+	// By name: what is listed must be complete.
+	got, err := c.s.list("&q=" + a.name)
+	if err != nil {
+		return err
+	}
+	got = slices.DeleteFunc(got, func(k keyView) bool { return k.Name != a.name && !strings.HasPrefix(k.Name, a.name+"-") })
+	if want := max(1, len(a.tokens)); len(got) != 0 && len(got) != want {
+		return fmt.Errorf("half done: %d of %d keys", len(got), want)
+	}
+	for _, k := range got {
+		e := &entry{id: k.ID, name: k.Name, revision: 1, credentials: 1}
+		for i, token := range a.tokens {
+			if k.Name == fmt.Sprintf("%s-%d", a.name, i) {
+				e.tokens = []string{token}
+			}
+		}
+		c.enter(e)
+	}
+	for _, token := range a.tokens {
+		if len(got) > 0 {
+			continue // compared in check
+		}
+		if status, err := ask(context.Background(), c.s.client, "GET", "http://"+c.s.site+"/", token); err != nil || status != http.StatusUnauthorized {
+			return fmt.Errorf("not stored, but its token is answered %d, %v", status, err)
+		}
+	}
+	return nil
+}
+
+// check compares the book with the running server: the entries that changed
+// since the last check, or all, and then that there are no others either.
+func (b *book) check(all bool) error {
+	for _, c := range b.clerks {
+		if err := c.settle(); err != nil {
+			return err
+		}
+	}
+	stored := make(map[string]keyView)
+	total := 0
+	if all {
+		keys, err := b.s.list("")
+		if err != nil {
+			return err
+		}
+		for _, k := range keys {
+			stored[k.ID] = k
+		}
+	}
+	for _, c := range b.clerks {
+		total += len(c.entries)
+		entries := slices.Collect(maps.Keys(c.fresh))
+		if all {
+			entries = c.entries
+		}
+		for _, e := range entries {
+			got, found := stored[e.id]
+			if !all {
+				var err error
+				if got, found, err = b.s.get(e.id); err != nil {
+					return err
+				}
+			}
+			if !found {
+				return fmt.Errorf("lost: %s (%s)", e.id, e.name)
+			}
+			if err := b.compare(e, got, c.fresh[e]); err != nil {
+				return err
+			}
+		}
+		clear(c.fresh)
+	}
+	if all && total != len(stored) {
+		return fmt.Errorf("%d keys are stored, %d were acknowledged or may be", len(stored), total)
+	}
+	return nil
+}
+
+func (b *book) compare(e *entry, got keyView, decisions bool) error {
+	state := "active"
+	if e.revoked {
+		state = "revoked"
+	}
+	if got.Name != e.name || got.State != state || got.Revision != e.revision || len(got.Credentials) != e.credentials ||
+		!e.revoked && (got.Rotation != nil) != (e.credentials > 1) {
+		return fmt.Errorf("stored %+v, acknowledged %s %s, revision %d, %d credentials", got, e.name, state, e.revision, e.credentials)
+	}
+	if !decisions {
+		return nil
+	}
+	want := http.StatusOK
+	if e.revoked {
+		want = http.StatusUnauthorized
+	}
+	for i, token := range e.tokens {
+		if status, err := ask(context.Background(), b.s.client, "GET", "http://"+b.s.site+"/", token); err != nil || status != want {
+			return fmt.Errorf("%s, token %d, %s: answered %d, %v; want %d", e.id, i+1, state, status, err, want)
+		}
+	}
+	return nil
+}
+
+func (b *book) sum(what func(*clerk) int) (n int) {
+	for _, c := range b.clerks {
+		n += what(c)
+	}
+	return n
+}
+
+func (b *book) acknowledged() int { return b.sum(func(c *clerk) int { return c.acknowledged }) }
+func (b *book) unknown() int      { return b.sum(func(c *clerk) int { return c.unknown }) }
+func (b *book) refused() int      { return b.sum(func(c *clerk) int { return c.refused }) }
+func (b *book) keys() int         { return b.sum(func(c *clerk) int { return len(c.entries) }) }

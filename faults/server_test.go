@@ -1,0 +1,306 @@
+//go:build linux
+
+package faults
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// server is one installation: a directory with a Caddyfile, a store and a log.
+// Its process comes and goes.
+type server struct {
+	t     testing.TB
+	dir   string
+	site  string // host:port of the guarded site
+	bare  string // host:port of a site without keys
+	admin string
+	store string // the store's file
+	*process
+
+	client *http.Client // of this process, for management
+}
+
+// process is a running server.
+type process struct {
+	cmd    *exec.Cmd
+	exited chan struct{}
+	err    error // valid once exited is closed
+	log    string
+}
+
+// newServer makes an installation that is not running yet.
+func newServer(t testing.TB) *server {
+	t.Helper()
+	dir := t.TempDir()
+	s := &server{
+		t: t, dir: dir,
+		site: freeAddr(t), bare: freeAddr(t), admin: freeAddr(t),
+		store: filepath.Join(dir, "store", "keys.db"),
+	}
+	t.Cleanup(func() {
+		if s.process != nil {
+			s.kill()
+			if t.Failed() {
+				t.Logf("end of the log:\n%s", tail(s.logs()))
+			}
+		}
+	})
+	return s
+}
+
+const guard = `@read method GET HEAD
+	@write method POST PUT
+	api_key {
+		require @read contacts:read
+		require @write contacts:write
+	}
+	respond "ok"`
+
+// caddyfile is the usual configuration. guard is the inside of the site, and
+// options that of the store.
+func (s *server) caddyfile(guard, options string) string {
+	return fmt.Sprintf(`{
+	admin %s
+	persist_config off
+	auto_https off
+	servers {
+		protocols h1 h2c
+	}
+	api_keys {
+		store bolt %s {
+			%s
+		}
+	}
+}
+http://%s {
+	bind 127.0.0.1
+	%s
+}
+http://%s {
+	bind 127.0.0.1
+	respond "ok"
+}
+`, s.admin, s.store, options, s.site, guard, s.bare)
+}
+
+func (s *server) configPath() string { return filepath.Join(s.dir, "Caddyfile") }
+
+func (s *server) writeConfig(text string) {
+	s.t.Helper()
+	if err := os.WriteFile(s.configPath(), []byte(text), 0o600); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// command runs the binary with this installation's directories.
+func (s *server) command(args ...string) *exec.Cmd {
+	cmd := exec.Command(args[0], args[1:]...)
+	cmd.Env = append(os.Environ(), "HOME="+s.dir, "XDG_DATA_HOME="+filepath.Join(s.dir, "data"), "XDG_CONFIG_HOME="+filepath.Join(s.dir, "config"))
+	cmd.WaitDelay = time.Second
+	// Nothing outlives the test, however that ends.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true}
+	return cmd
+}
+
+// launches runs functions on a thread that lives as long as the test binary: a
+// child gets its Pdeathsig when the thread that started it ends.
+var launches = func() chan func() {
+	queue := make(chan func())
+	go func() {
+		runtime.LockOSThread()
+		for f := range queue {
+			f()
+		}
+	}()
+	return queue
+}()
+
+func launch(cmd *exec.Cmd) error {
+	err := make(chan error)
+	launches <- func() { err <- cmd.Start() }
+	return <-err
+}
+
+// begin starts the process, behind the words of wrapper, and does not wait for
+// it to serve.
+func (s *server) begin(wrapper ...string) {
+	s.t.Helper()
+	if _, err := os.Stat(s.configPath()); err != nil {
+		s.writeConfig(s.caddyfile(guard, ""))
+	}
+	cmd := s.command(append(wrapper, binary, "run", "--config", s.configPath(), "--adapter", "caddyfile")...)
+	log, err := os.Create(filepath.Join(s.dir, "log"))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer log.Close()
+	cmd.Stderr, cmd.Stdout = log, log
+	if err := launch(cmd); err != nil {
+		s.t.Fatal(err)
+	}
+	p := &process{cmd: cmd, exited: make(chan struct{}), log: log.Name()}
+	go func() {
+		p.err = cmd.Wait()
+		close(p.exited)
+	}()
+	if s.client != nil {
+		s.client.CloseIdleConnections()
+	}
+	s.process, s.client = p, &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 16}, Timeout: 20 * time.Second}
+}
+
+// startTime bounds every start; how long one may take is for the tests to say.
+const startTime = 20 * time.Second
+
+// start starts the process and waits until it decides about requests. It
+// returns how long that took.
+func (s *server) start(wrapper ...string) time.Duration {
+	s.t.Helper()
+	began := time.Now()
+	s.begin(wrapper...)
+	if !s.ready() {
+		s.t.Fatalf("the server did not start:\n%s", tail(s.logs()))
+	}
+	return time.Since(began)
+}
+
+// ready waits until the site decides, and returns false where the process ends
+// instead.
+func (s *server) ready() bool {
+	s.t.Helper()
+	deadline := time.Now().Add(startTime)
+	for time.Now().Before(deadline) {
+		if status, err := s.status(context.Background(), "GET", ""); err == nil && status == http.StatusUnauthorized {
+			return true
+		}
+		select {
+		case <-s.exited:
+			return false
+		case <-time.After(3 * time.Millisecond): // a starting process has no signal to wait for
+		}
+	}
+	s.t.Fatalf("neither ready nor ended after %v:\n%s", startTime, tail(s.logs()))
+	return false
+}
+
+func (p *process) running() bool {
+	select {
+	case <-p.exited:
+		return false
+	default:
+		return true
+	}
+}
+
+// kill ends the process, and what wraps it, at once.
+func (p *process) kill() {
+	_ = syscall.Kill(-p.cmd.Process.Pid, syscall.SIGKILL)
+	<-p.exited
+}
+
+func (p *process) signal(sig os.Signal) { _ = p.cmd.Process.Signal(sig) }
+
+// ended waits for the end and says whether it came.
+func (p *process) ended(within time.Duration) bool {
+	select {
+	case <-p.exited:
+		return true
+	case <-time.After(within):
+		return false
+	}
+}
+
+func (p *process) logs() string {
+	text, _ := os.ReadFile(p.log)
+	return string(text)
+}
+
+// lastError returns the error that was logged last, "" for none.
+func (p *process) lastError() (text string) {
+	for line := range strings.Lines(p.logs()) {
+		var entry struct{ Level, Msg string }
+		if json.Unmarshal([]byte(line), &entry) == nil && entry.Level == "error" {
+			text = entry.Msg
+		}
+	}
+	return text
+}
+
+// crashed says whether the runtime gave up, in the log.
+func (p *process) crashed() string {
+	for _, mark := range []string{"panic:", "fatal error:", "unexpected fault", "SIGSEGV", "SIGBUS", "goroutine 1 ["} {
+		if text := p.logs(); strings.Contains(text, mark) {
+			return tail(text)
+		}
+	}
+	return ""
+}
+
+func tail(text string) string {
+	if len(text) > 3000 {
+		text = "…" + text[len(text)-3000:]
+	}
+	return text
+}
+
+// oneShot is for requests on a connection of their own.
+var oneShot = &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 10 * time.Second}
+
+// status asks the guarded site with a token, "" for none.
+func (s *server) status(ctx context.Context, method, token string) (int, error) {
+	return ask(ctx, oneShot, method, "http://"+s.site+"/v1/contacts", token)
+}
+
+func ask(ctx context.Context, client *http.Client, method, url, token string) (int, error) {
+	req, err := http.NewRequestWithContext(ctx, method, url, nil)
+	if err != nil {
+		return 0, err
+	}
+	if token != "" {
+		req.Header.Set("Authorization", "Bearer "+token)
+	}
+	resp, err := client.Do(req)
+	if err != nil {
+		return 0, err
+	}
+	defer resp.Body.Close()
+	_, err = io.Copy(io.Discard, resp.Body)
+	return resp.StatusCode, err
+}
+
+// wantStatus checks one decision.
+func (s *server) wantStatus(token string, want int, what string) {
+	s.t.Helper()
+	if got, err := s.status(context.Background(), "GET", token); err != nil || got != want {
+		s.t.Errorf("%s: status %d, %v; want %d", what, got, err, want)
+	}
+}
+
+// freeAddr returns a loopback address below the range that the kernel takes
+// ports of outgoing connections from, so that it stays free between restarts.
+func freeAddr(t testing.TB) string {
+	t.Helper()
+	for range 100 {
+		addr := fmt.Sprintf("127.0.0.1:%d", 20000+rand.IntN(12000))
+		if ln, err := net.Listen("tcp", addr); err == nil {
+			ln.Close()
+			return addr
+		}
+	}
+	t.Fatal("no free port")
+	return ""
+}
