@@ -44,6 +44,7 @@ func (a *testApp) Keyring() *keyring.Keyring {
 	return testKeyring.Load()
 }
 func (a *testApp) TokenPrefix() string      { return "ck" }
+func (a *testApp) Sealer() *keyring.Sealer  { return a.sealer }
 func (a *testApp) HasRole(name string) bool { return name == "reader" }
 func (a *testApp) KeysInQuery() bool        { return false }
 

@@ -136,11 +136,11 @@ func (in *credentialInput) issue(a app) (keyring.Issue, error) {
 
 // publicKey reads a public key in PEM or as a JWK.
 func publicKey(t text) ([]byte, error) {
-	der, err := hmacsig.ParsePublicKey([]byte(t))
+	key, err := hmacsig.ParsePublicKey([]byte(t))
 	if err != nil {
 		return nil, badField("public_key", "must be a public key in PEM or as a JWK, ed25519 or ECDSA with P-256: %v", err)
 	}
-	return der, nil
+	return key.PublicDER()
 }
 
 // within puts the name of an enclosing object before the field that an error

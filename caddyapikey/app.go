@@ -3,6 +3,7 @@ package caddyapikey
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"sync/atomic"
 	"time"
@@ -57,6 +58,7 @@ type App struct {
 	held    bool // a reference of the pool is ours to give back
 	keyring atomic.Pointer[keyring.Keyring]
 	sealer  atomic.Pointer[keyring.Sealer]
+	rings   []*nonces // for each window that a handler has
 }
 
 // Retain is how long records of use are kept; zero keeps the default.
@@ -124,6 +126,9 @@ func (a *App) Start() error {
 	if err := a.open(); err != nil {
 		return err
 	}
+	if err := a.openRings(a.Keyring()); err != nil {
+		return err
+	}
 	a.generation.Store(generations.Add(1))
 	a.announcer.begin()
 	return nil
@@ -181,7 +186,7 @@ func (a *App) Cleanup() error {
 		return nil
 	}
 	a.held = false
-	return releaseKeyring(a.store)
+	return errors.Join(a.releaseRings(), releaseKeyring(a.store))
 }
 
 // Keyring returns the keys, or nil while the app is not running.

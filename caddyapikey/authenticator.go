@@ -38,6 +38,7 @@ func (Authenticator) CaddyModule() caddy.ModuleInfo {
 // Provision sets up the one rule that the provider stands for.
 func (a *Authenticator) Provision(ctx caddy.Context) error {
 	a.handler.From = a.From
+	a.handler.Signature = &Signature{} // a provider cannot say why it refuses, which signing clients have to know
 	a.handler.Rules = []*Rule{{Name: "authentication", Scopes: a.Scopes}}
 	return a.handler.Provision(ctx)
 }
@@ -56,7 +57,7 @@ func (a *Authenticator) Authenticate(w http.ResponseWriter, r *http.Request) (ca
 	if d.why != nil {
 		return caddyauth.User{}, false, nil
 	}
-	a.handler.protectCaches(w.Header(), d.found)
+	a.handler.protectCaches(w.Header(), d.found, nil)
 	strip(r, d.found, a.handler.From)
 	stripOriginal(r, d.found)
 	a.handler.introduce(r, d.key)

@@ -45,6 +45,8 @@ func parseDirective(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error)
 //	    require  <matcher> [<scope...>] {
 //	        name <name>
 //	        signed
+//	        signed_body buffer|stream|off
+//	        body_limit <size>
 //	        audit
 //	        data <category>
 //	    }
@@ -79,16 +81,7 @@ func (hd *Handler) unmarshalLine(h httpcaddyfile.Helper) error {
 	case "from":
 		return hd.unmarshalFrom(h)
 	case "signature":
-		args := h.RemainingArgs()
-		if len(args) == 0 {
-			return h.Err("signature: write hawk, message or both")
-		}
-		for _, s := range args {
-			if s != "hawk" && s != "message" {
-				return h.Errf("signature %q: write hawk or message", s)
-			}
-		}
-		hd.Signatures = append(hd.Signatures, args...)
+		return hd.unmarshalSignature(h)
 	case "mode":
 		return oneOf(h, &hd.Mode, modeEnforce, modeObserve)
 	case "errors":
@@ -201,11 +194,22 @@ func (hd *Handler) unmarshalCondition(h httpcaddyfile.Helper, access string, rul
 	case "signed":
 		rule.Signed = true
 		return noArgs(h, condition)
+	case "signed_body":
+		if !h.AllArgs(&rule.SignedBody) {
+			return h.Err("signed_body: write buffer, stream or off")
+		}
+		if err := checkSignedBody(rule.SignedBody); err != nil {
+			return h.WrapErr(err)
+		}
+	case "body_limit":
+		if err := sizeArg(h, &rule.BodyLimit); err != nil {
+			return err
+		}
 	case "audit":
 		rule.Audit = true
 		return noArgs(h, condition)
 	default:
-		return h.Errf("unknown condition %q: write name, signed, audit or data", condition)
+		return h.Errf("unknown condition %q: write name, signed, signed_body, body_limit, audit or data", condition)
 	}
 	return noBlock(h)
 }

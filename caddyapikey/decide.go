@@ -17,7 +17,18 @@ type decision struct {
 	public bool
 	found  found
 	key    keyring.Proven // zero: no credential, or an unknown one
+	signed signature      // that the key proved itself by, nil for a token
 	rules  ruleSet        // the rules that matched
+
+	claim   signature // that the request carries, proven or not
+	release func()    // gives back what the body takes, nil for nothing
+}
+
+// done is called when the request was served.
+func (d *decision) done() {
+	if d.release != nil {
+		d.release()
+	}
 }
 
 // decide fills d. It changes nothing about the request.
@@ -68,7 +79,18 @@ func (h *Handler) decide(r *http.Request, d *decision) {
 
 // authenticate finds the one credential and has it proven.
 func (h *Handler) authenticate(kr *keyring.Keyring, r *http.Request, d *decision) *refusal {
+	s, why := h.findSignature(r, kr)
+	if why != nil {
+		return why
+	}
 	f, result := extract(r, h.From)
+	if s != nil {
+		if result != extractNone {
+			return severalKeys
+		}
+		d.claim = s
+		return h.authenticateSigned(kr, r, d, s)
+	}
 	switch result {
 	case extractNone:
 		return missingKey

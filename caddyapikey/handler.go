@@ -62,9 +62,9 @@ type Handler struct {
 	// one. Default: the Bearer scheme and the header X-API-Key.
 	From []Source `json:"from,omitempty"`
 
-	// The signature schemes that are accepted: `hawk`, `message`. It has no
-	// effect until keys can sign.
-	Signatures []string `json:"signatures,omitempty"`
+	// Which signed requests are accepted. Default: Hawk and HTTP Message
+	// Signatures, within 60 seconds.
+	Signature *Signature `json:"signature,omitempty"`
 
 	// `enforce`, or `observe`: decide and log, but let every request pass.
 	// Default: `enforce`.
@@ -97,6 +97,7 @@ type Handler struct {
 	strict Strict
 	owned  headerOwner
 	vary   []string // the Vary line that tells caches keys apart; never changed
+	nonces *nonces  // that signed requests used
 	place  *atomic.Pointer[place]
 }
 
@@ -142,15 +143,13 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	if h.Errors != errorsProblem && h.Errors != errorsCaddy {
 		return fmt.Errorf("errors %q: write %s or %s", h.Errors, errorsProblem, errorsCaddy)
 	}
-	for _, s := range h.Signatures {
-		if s != "hawk" && s != "message" {
-			return fmt.Errorf("signature %q: write hawk or message", s)
-		}
-	}
 	if h.strict, err = newStrict(h.Relax); err != nil {
 		return err
 	}
 	if err := h.provisionSources(); err != nil {
+		return err
+	}
+	if err := h.provisionSignature(); err != nil {
 		return err
 	}
 	if err := h.provisionForward(); err != nil {
@@ -221,6 +220,10 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	h.strict.scrub(r.Header)
 	var d decision
 	h.decide(r, &d)
+	if d.why == nil && d.signed != nil {
+		defer d.done()
+		d.why = h.settle(r, &d)
+	}
 	h.record(r, &d, h.Mode == modeEnforce)
 	if h.CORS && !d.public {
 		w = allowOrigin(w, r, h.app.Keyring())
@@ -237,20 +240,31 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 		h.introduce(r, keyring.Proven{})
 		return next.ServeHTTP(w, r)
 	}
-	h.protectCaches(w.Header(), d.found)
+	h.protectCaches(w.Header(), d.found, d.signed)
 	if !d.key.IsZero() && !h.KeepCredential && h.Mode == modeEnforce {
-		strip(r, d.found, h.From)
-		stripOriginal(r, d.found)
+		if d.signed != nil {
+			d.signed.strip(r)
+		} else {
+			strip(r, d.found, h.From)
+			stripOriginal(r, d.found)
+		}
 	}
 	h.introduce(r, d.key)
-	return next.ServeHTTP(w, r)
+	if d.signed == nil {
+		return next.ServeHTTP(w, r)
+	}
+	w, finish := h.answerSigned(w, d.signed)
+	if err := next.ServeHTTP(w, r); err != nil {
+		return err
+	}
+	return finish()
 }
 
 // protectCaches keeps a shared cache from serving one key's response to
 // another. Caches do so by themselves for Authorization only (RFC 9111 section
 // 3.5), and not if the upstream calls the response public, nor for what they
 // stored of an optional route.
-func (h *Handler) protectCaches(header http.Header, f found) {
+func (h *Handler) protectCaches(header http.Header, f found, signed signature) {
 	switch {
 	case h.vary == nil:
 	case header["Vary"] == nil:
@@ -258,7 +272,7 @@ func (h *Handler) protectCaches(header http.Header, f found) {
 	default:
 		header["Vary"] = append(header["Vary"], h.vary...)
 	}
-	if f.source != nil && f.source.Kind == SourceQuery {
+	if f.source != nil && f.source.Kind == SourceQuery || signed != nil {
 		header.Add("Cache-Control", "private")
 	}
 }

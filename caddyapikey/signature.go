@@ -10,6 +10,8 @@ import (
 	"golang.org/x/net/http/httpguts"
 
 	"github.com/caddyserver/caddy/v2"
+
+	"github.com/caddy-apikey/caddy-apikey/hmacsig"
 )
 
 // The signature schemes.
@@ -149,6 +151,49 @@ func checkBodyLimit(n int64) error {
 		return errors.New("body_limit: write a size from 1B to 1GiB, such as 10MiB")
 	}
 	return nil
+}
+
+// provisionSignature sets up what is accepted. A site that reads keys from the
+// whole Authorization field cannot tell them from Hawk.
+func (h *Handler) provisionSignature() error {
+	whole := slices.ContainsFunc(h.From, func(s Source) bool {
+		return s.Kind == SourceHeader && s.headerName() == "Authorization"
+	})
+	if h.Signature == nil {
+		h.Signature = newSignature()
+		if whole {
+			h.Signature.Schemes = []string{schemeMessage}
+		}
+	}
+	if err := h.Signature.provision(); err != nil {
+		return fmt.Errorf("signature: %w", err)
+	}
+	if whole && h.Signature.accepts(schemeHawk) {
+		return errors.New("signature hawk: keys are read from the whole header Authorization, where Hawk stands, too; use another header for keys, or leave hawk out")
+	}
+	if h.Signature.Hawk.Bewit > 0 {
+		for _, s := range h.From {
+			if s.Kind == SourceQuery && s.Name == bewitParam {
+				return errors.New("from query bewit: bewits stand there; choose another parameter for keys")
+			}
+		}
+	}
+	if len(h.Signature.Schemes) > 0 {
+		h.nonces = h.app.nonces(time.Duration(h.Signature.Skew))
+	}
+	return nil
+}
+
+func checkSignedBody(mode string) error {
+	if mode != "" && mode != bodyBuffer && mode != bodyStream && mode != bodyOff {
+		return fmt.Errorf("signed_body %q: write buffer, stream or off", mode)
+	}
+	return nil
+}
+
+// names reports whether a request was made under one of the authorities.
+func (s *Signature) names(r *hmacsig.Request) bool {
+	return slices.Contains(s.Authorities, strings.ToLower(r.Authority))
 }
 
 // accepts reports whether a scheme is accepted.

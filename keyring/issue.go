@@ -1,9 +1,6 @@
 package keyring
 
 import (
-	"crypto/sha256"
-	"crypto/x509"
-	"encoding/base64"
 	"fmt"
 	"time"
 
@@ -108,22 +105,12 @@ func fillPublicKey(c *Credential, in Issue) error {
 	if len(in.PublicKey) == 0 {
 		return invalid("public_key", "missing; give the public key as PEM or as a JWK")
 	}
-	if _, err := verifierOf(in.PublicKey); err != nil {
+	key, err := hmacsig.ParsePublicKeyDER(in.PublicKey)
+	if err != nil {
 		return invalid("public_key", "%v", err)
 	}
-	print := sha256.Sum256(in.PublicKey)
-	c.Kind, c.PublicKey = KindPublicKey, in.PublicKey
-	c.Hint = "SHA256:" + base64.RawStdEncoding.EncodeToString(print[:])[:8]
+	c.Kind, c.PublicKey, c.Hint = KindPublicKey, in.PublicKey, "sha256:"+key.Fingerprint()[:16]
 	return nil
-}
-
-// verifierOf reads a stored public key.
-func verifierOf(der []byte) (hmacsig.Key, error) {
-	public, err := x509.ParsePKIXPublicKey(der)
-	if err != nil {
-		return hmacsig.Key{}, fmt.Errorf("not a public key in PKIX form: %w", err)
-	}
-	return hmacsig.PublicKey(public)
 }
 
 // checkSigning refuses to require signatures from a key that can make none.

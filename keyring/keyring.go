@@ -188,6 +188,16 @@ func (k *Keyring) apply(ctx context.Context, mutations ...Mutation) error {
 	}
 }
 
+// Has reports whether there is a key with this id, in whatever state.
+func (k *Keyring) Has(id string) bool {
+	_, ok := k.index.Load().snapshot().byID(id)
+	return ok
+}
+
+// Now returns the time by which the keyring decides. Setting the clock back does
+// not set it back.
+func (k *Keyring) Now() time.Time { return k.clock.time() }
+
 // HasOrigin reports whether any key that is not final lists this browser
 // origin.
 func (k *Keyring) HasOrigin(origin string) bool {

@@ -58,7 +58,7 @@ func (k *Keyring) VerifySigned(id string, sealer *Sealer, verify func(hmacsig.Ke
 // verifierOfMaterial opens what the index keeps of a credential that signs.
 func verifierOfMaterial(kind Kind, material, buf []byte, sealer *Sealer, id string, n uint32) (hmacsig.Key, error) {
 	if kind == KindPublicKey {
-		return verifierOf(material)
+		return hmacsig.ParsePublicKeyDER(material)
 	}
 	secret, err := sealer.open(buf, material, id, n)
 	if err != nil {
@@ -156,6 +156,19 @@ func (k *Keyring) Reseal(ctx context.Context, sealer *Sealer) (int, error) {
 		}
 	}
 	return done, nil
+}
+
+// HasSigners reports whether any key has a credential that signs, and is not
+// ended.
+func (k *Keyring) HasSigners() bool {
+	for key := range k.index.Load().snapshot().allKeys {
+		for _, material := range key.credentials {
+			if len(material) > 0 {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // needsReseal reports whether a key has a secret that another master key

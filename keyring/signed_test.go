@@ -106,7 +106,7 @@ func TestPublicKey(t *testing.T) {
 		t.Fatal(err)
 	}
 	key, shown, err := kr.Create(ctx, keyring.Key{Name: "export"}, keyring.Issue{Kind: keyring.KindPublicKey, PublicKey: der})
-	if err != nil || !shown.IsZero() || !strings.HasPrefix(key.Credentials[0].Hint, "SHA256:") {
+	if err != nil || !shown.IsZero() || !strings.HasPrefix(key.Credentials[0].Hint, "sha256:") {
 		t.Fatalf("%v, %+v", err, key)
 	}
 	want, err := hmacsig.PublicKey(public)

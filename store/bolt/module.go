@@ -69,6 +69,10 @@ func (b *Bolt) StoreKey() string { return b.Path }
 // MasterKeyFile returns where the master key is kept unless one is configured.
 func (b *Bolt) MasterKeyFile() string { return b.Path + ".master_key" }
 
+// NonceFile returns where the nonces that signed requests used are kept between
+// two runs of the server.
+func (b *Bolt) NonceFile() string { return b.Path + ".nonces" }
+
 // OpenStore opens the store; see [Open].
 func (b *Bolt) OpenStore() (keyring.Store, error) {
 	s, err := Open(b.Path, Options{MaxSize: b.MaxSize})
