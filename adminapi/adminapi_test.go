@@ -25,9 +25,12 @@ func TestNotConfigured(t *testing.T) {
 		t.Errorf("detail %q", detail)
 	}
 	s.do("GET", "openapi.json", "").want(200)
+	s.do("GET", "health", "").problem(404, "not-configured", "")
 	s.load("", `"api_keys":{}`)
 	s.do("GET", "keys", "").want(200)
+	s.do("GET", "health", "").want(200).is(`"ok"`, "status").is(`[]`, "reasons")
 	testKeyring.Store(nil)
+	s.do("GET", "health", "").want(503).is(`"degraded"`, "status")
 	a = s.do("GET", "keys", "").problem(503, "not-running", "")
 	if a.header.Get("Retry-After") == "" {
 		t.Error("no Retry-After")
