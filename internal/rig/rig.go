@@ -36,7 +36,8 @@ type Rig struct {
 	Dir      string // of the store and the log
 	Upstream *Upstream
 
-	t testing.TB
+	t     testing.TB
+	loads int // configurations that were loaded
 }
 
 // New starts a server with one site on a loopback port. site is the inside of
@@ -77,6 +78,7 @@ func (r *Rig) Load(global, site string) {
 // TryLoad is Load for configurations that may be refused.
 func (r *Rig) TryLoad(global, site string) error {
 	r.t.Helper()
+	r.loads++
 	if !strings.Contains(global, "api_keys") {
 		global += fmt.Sprintf("\napi_keys {\nstore bolt %s\n}\n", r.StorePath())
 	}
@@ -215,14 +217,20 @@ var client = &http.Client{
 	CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 }
 
-// Do sends a request and reads the answer.
+// Do sends a request and reads the answer. As with Manage, one without a body
+// is sent again if a reload had its connection closed.
 func (r *Rig) Do(req *http.Request) Answer {
 	r.t.Helper()
-	answer, err := do(req)
-	if err != nil {
-		r.t.Fatal(err)
+	for try := 0; ; try++ {
+		answer, err := do(req)
+		if err == nil {
+			return answer
+		}
+		closed := errors.Is(err, syscall.ECONNRESET) || errors.Is(err, io.EOF)
+		if try == 5 || req.Body != nil || r.loads < 2 || !closed {
+			r.t.Fatal(err)
+		}
 	}
-	return answer
 }
 
 func do(req *http.Request) (Answer, error) {
