@@ -157,9 +157,8 @@ func (r *Rig) Manage(method, path, body string) Answer {
 		if err == nil {
 			return answer
 		}
-		// A reload replaces the admin server; the kernel resets connections
-		// that the old one had not accepted yet, so nothing was done.
-		if try == 5 || !errors.Is(err, syscall.ECONNRESET) {
+		// A reload replaces the admin server.
+		if try == 5 || !notServed(err) {
 			r.t.Fatal(err)
 		}
 	}
@@ -188,9 +187,7 @@ func (r *Rig) Request(method, path string, headers ...string) Answer {
 		if err == nil {
 			return answer
 		}
-		// A reload closes connections that the old server had not begun to
-		// serve, so nothing was done.
-		if try == 5 || r.Upstream.Hits() != hits || !errors.Is(err, io.EOF) && !errors.Is(err, syscall.ECONNRESET) {
+		if try == 5 || r.Upstream.Hits() != hits || !notServed(err) {
 			r.t.Fatal(err)
 		}
 	}
@@ -235,13 +232,20 @@ func do(req *http.Request) (Answer, error) {
 	return Answer{resp.StatusCode, resp.Header, body}, err
 }
 
+// notServed reports whether a request was not even looked at: a reload closes
+// connections that the old server has not begun to serve, and the kernel resets
+// those that it has not accepted.
+func notServed(err error) bool {
+	return errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET)
+}
+
 // Raw sends bytes to the site on a connection of its own, as they are, and
 // returns what comes back until the server closes or a second passes without a
 // byte.
 func (r *Rig) Raw(request string) string {
 	r.t.Helper()
-	// A reload closes connections that the old server had not begun to serve.
-	for range 3 {
+	for range 3 { // see notServed
+
 		if answer := r.raw(request); answer != "" {
 			return answer
 		}
