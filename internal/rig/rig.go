@@ -18,6 +18,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -80,9 +81,42 @@ func (r *Rig) TryLoad(global, site string) error {
 	if !strings.Contains(global, "api_keys") {
 		global += fmt.Sprintf("\napi_keys {\nstore bolt %s\n}\n", r.StorePath())
 	}
-	caddyfile := fmt.Sprintf("{\nadmin %s\nauto_https disable_redirects\npersist_config off\nlog default {\noutput file %s\nlevel DEBUG\n}\n%s\n}\nhttp://%s {\nbind 127.0.0.1\n%s\n}\n",
-		r.Admin, r.LogPath(), global, r.Site, site)
-	return LoadCaddyfile(strings.ReplaceAll(caddyfile, "{$UPSTREAM}", r.Upstream.Addr))
+	generation := fmt.Sprintf("/generation-%d", generations.Add(1))
+	caddyfile := fmt.Sprintf("{\nadmin %s\nauto_https disable_redirects\npersist_config off\nlog default {\noutput file %s\nlevel DEBUG\n}\n%s\n}\nhttp://%s {\nbind 127.0.0.1\nredir %s %s\n%s\n}\n",
+		r.Admin, r.LogPath(), global, r.Site, probePath, generation, site)
+	if err := LoadCaddyfile(strings.ReplaceAll(caddyfile, "{$UPSTREAM}", r.Upstream.Addr)); err != nil {
+		return err
+	}
+	r.awaitGeneration(generation)
+	return nil
+}
+
+// probePath is answered by which configuration serves.
+const probePath = "/.rig/generation"
+
+var generations atomic.Int64
+
+// awaitGeneration waits until connections are no longer accepted by the server
+// of the configuration before, which Caddy stops in the background. Both accept
+// in turn, so many answers of the new one in a row say that it is alone.
+func (r *Rig) awaitGeneration(generation string) {
+	r.t.Helper()
+	deadline := time.Now().Add(10 * time.Second)
+	for inRow := 0; inRow < 12; {
+		req, err := http.NewRequest("GET", "http://"+r.Site+probePath, nil)
+		if err != nil {
+			r.t.Fatal(err)
+		}
+		req.Close = true
+		answer, err := do(req)
+		if err == nil && answer.Header.Get("Location") == generation {
+			inRow++
+			continue
+		}
+		if inRow = 0; time.Now().After(deadline) {
+			r.t.Fatalf("the configuration does not serve: %v, status %d", err, answer.Status)
+		}
+	}
 }
 
 // LoadCaddyfile adapts and loads a whole Caddyfile.
