@@ -191,8 +191,10 @@ func (r *Rig) Manage(method, path, body string) Answer {
 		if err == nil {
 			return answer
 		}
-		// A reload replaces the admin server.
-		if try == 5 || !notServed(err) {
+		// A reload replaces the admin server: the old one closes connections
+		// that it has not begun to serve, and the kernel resets those that it
+		// has not accepted, so nothing was done.
+		if try == 5 || !errors.Is(err, io.EOF) && !errors.Is(err, syscall.ECONNRESET) {
 			r.t.Fatal(err)
 		}
 	}
@@ -215,20 +217,6 @@ func (r *Rig) Get(path string, headers ...string) Answer { return r.Request("GET
 // Request is Get for any method.
 func (r *Rig) Request(method, path string, headers ...string) Answer {
 	r.t.Helper()
-	for try := 0; ; try++ {
-		hits := r.Upstream.Hits()
-		answer, err := r.request(method, path, headers)
-		if err == nil {
-			return answer
-		}
-		if try == 5 || r.Upstream.Hits() != hits || !notServed(err) {
-			r.t.Fatal(err)
-		}
-	}
-}
-
-func (r *Rig) request(method, path string, headers []string) (Answer, error) {
-	r.t.Helper()
 	req, err := http.NewRequest(method, "http://"+r.Site+path, nil)
 	if err != nil {
 		r.t.Fatal(err)
@@ -237,7 +225,7 @@ func (r *Rig) request(method, path string, headers []string) (Answer, error) {
 		name, value, _ := strings.Cut(line, ": ")
 		req.Header.Add(name, value)
 	}
-	return do(req)
+	return r.Do(req)
 }
 
 // client follows no redirects, so that tests see what the server answered.
@@ -264,13 +252,6 @@ func do(req *http.Request) (Answer, error) {
 	defer resp.Body.Close()
 	body, err := io.ReadAll(resp.Body)
 	return Answer{resp.StatusCode, resp.Header, body}, err
-}
-
-// notServed reports whether a request was not even looked at: a reload closes
-// connections that the old server has not begun to serve, and the kernel resets
-// those that it has not accepted.
-func notServed(err error) bool {
-	return errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET)
 }
 
 // Raw sends bytes to the site on a connection of its own, as they are, and
