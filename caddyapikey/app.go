@@ -12,6 +12,7 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 
+	"github.com/caddy-apikey/caddy-apikey/internal/redact"
 	"github.com/caddy-apikey/caddy-apikey/keyring"
 )
 
@@ -86,7 +87,10 @@ func (a *App) Provision(ctx caddy.Context) error {
 	if err := keyring.ValidateTokenPrefix(a.Prefix); err != nil {
 		return err
 	}
-	var err error
+	err := learnNames(redact.Names{Prefixes: []string{a.Prefix}})
+	if err != nil {
+		return err
+	}
 	if a.roles, err = keyring.NewRoles(a.Roles); err != nil {
 		return err
 	}

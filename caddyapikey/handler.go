@@ -166,6 +166,9 @@ func (h *Handler) provisionSources() error {
 	if err := normalizeSources(h.From); err != nil {
 		return err
 	}
+	if err := learnNames(namesOf(h.From)); err != nil {
+		return err
+	}
 	var names []string
 	for _, s := range h.From {
 		if name := s.headerName(); name != "" && !slices.Contains(names, name) {

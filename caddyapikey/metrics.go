@@ -59,6 +59,9 @@ func newCollector() *collector {
 	for _, e := range commitFaults {
 		c.commitErrors.WithLabelValues(e.name)
 	}
+	for _, result := range []string{eventEmitted, eventSuppressed, eventDropped, eventPanicked} {
+		c.events.WithLabelValues(eventRefused, result)
+	}
 	return c
 }
 

@@ -8,6 +8,7 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"time"
 
 	dto "github.com/prometheus/client_model/go"
 	"github.com/prometheus/common/expfmt"
@@ -75,7 +76,8 @@ func named(name, site string) string {
 
 func TestMetrics(t *testing.T) {
 	const decisions = "caddy_api_keys_decisions_total"
-	r := rig.New(t, "", named("metrics-test", guarded))
+	site := fmt.Sprintf("metrics-%d", time.Now().UnixNano()) // counters live as long as the process
+	r := rig.New(t, "", named(site, guarded))
 	r.Manage("PUT", "/orgs/acme", `{}`)
 	id, token := r.Create(`{"name":"x","org":"acme","scopes":["contacts:read"]}`)
 	bearer := "Authorization: Bearer " + token
@@ -89,7 +91,7 @@ func TestMetrics(t *testing.T) {
 	r.Request("POST", "/v1/contacts", bearer)
 	r.Request("DELETE", "/v1/contacts", bearer)
 	count := func(result, reason string) float64 {
-		return metricOf(t, r, decisions, "site", "metrics-test", "result", result, "reason", reason)
+		return metricOf(t, r, decisions, "site", site, "result", result, "reason", reason)
 	}
 	want := func(when string, wants map[[2]string]float64) {
 		t.Helper()
@@ -115,9 +117,9 @@ func TestMetrics(t *testing.T) {
 	})
 	t.Run("over reloads", func(t *testing.T) {
 		generation, commits := metricOf(t, r, "caddy_api_keys_config_generation"), metricOf(t, r, "caddy_api_keys_store_commit_duration_seconds")
-		r.Load("", named("metrics-test", guarded)+"\n")
+		r.Load("", named(site, guarded)+"\n")
 		want("after a reload", first)
-		r.Load("", named("metrics-test", strings.Replace(guarded, "api_key {", "api_key {\nmode observe", 1)))
+		r.Load("", named(site, strings.Replace(guarded, "api_key {", "api_key {\nmode observe", 1)))
 		r.Get("/v1/contacts")
 		want("observing", map[[2]string]float64{{"observed", "missing_credential"}: 1, {"refused", "missing_credential"}: 1})
 		if got := metricOf(t, r, "caddy_api_keys_config_generation"); got != generation+2 {

@@ -36,28 +36,19 @@ type h2conn struct {
 // dialH2 opens a connection to a scene whose configuration has cleartextH2.
 func (s *scene) dialH2() *h2conn {
 	s.t.Helper()
-	for try := 0; ; try++ {
-		conn, err := net.DialTimeout("tcp", s.Site, 5*time.Second)
-		if err != nil {
-			s.t.Fatal(err)
-		}
-		s.t.Cleanup(func() { conn.Close() })
-		_ = conn.SetDeadline(time.Now().Add(5 * time.Second))
-		c := &h2conn{s: s, conn: conn, framer: http2.NewFramer(conn, conn)}
-		c.framer.AllowIllegalWrites = true
-		c.framer.ReadMetaHeaders = hpack.NewDecoder(4096, nil)
-		c.encoder = hpack.NewEncoder(&c.block)
-		_, _ = conn.Write([]byte(http2.ClientPreface))
-		_ = c.framer.WriteSettings()
-		// A server that was just replaced closes connections that it had not
-		// begun to serve.
-		if _, err = c.framer.ReadFrame(); err == nil {
-			return c
-		}
-		if try == 3 {
-			s.t.Fatal(err)
-		}
+	conn, err := net.DialTimeout("tcp", s.Site, 5*time.Second)
+	if err != nil {
+		s.t.Fatal(err)
 	}
+	s.t.Cleanup(func() { conn.Close() })
+	_ = conn.SetDeadline(time.Now().Add(5 * time.Second))
+	c := &h2conn{s: s, conn: conn, framer: http2.NewFramer(conn, conn)}
+	c.framer.AllowIllegalWrites = true
+	c.framer.ReadMetaHeaders = hpack.NewDecoder(4096, nil)
+	c.encoder = hpack.NewEncoder(&c.block)
+	_, _ = conn.Write([]byte(http2.ClientPreface))
+	_ = c.framer.WriteSettings()
+	return c
 }
 
 // head is the pseudo-header fields of a request, as lines of the form

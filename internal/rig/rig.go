@@ -18,6 +18,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -36,7 +37,8 @@ type Rig struct {
 	Dir      string // of the store and the log
 	Upstream *Upstream
 
-	t testing.TB
+	t     testing.TB
+	loads int // configurations that were loaded
 }
 
 // New starts a server with one site on a loopback port. site is the inside of
@@ -77,12 +79,46 @@ func (r *Rig) Load(global, site string) {
 // TryLoad is Load for configurations that may be refused.
 func (r *Rig) TryLoad(global, site string) error {
 	r.t.Helper()
+	r.loads++
 	if !strings.Contains(global, "api_keys") {
 		global += fmt.Sprintf("\napi_keys {\nstore bolt %s\n}\n", r.StorePath())
 	}
-	caddyfile := fmt.Sprintf("{\nadmin %s\nauto_https disable_redirects\npersist_config off\nlog default {\noutput file %s\nlevel DEBUG\n}\n%s\n}\nhttp://%s {\nbind 127.0.0.1\n%s\n}\n",
-		r.Admin, r.LogPath(), global, r.Site, site)
-	return LoadCaddyfile(strings.ReplaceAll(caddyfile, "{$UPSTREAM}", r.Upstream.Addr))
+	generation := fmt.Sprintf("/generation-%d", generations.Add(1))
+	caddyfile := fmt.Sprintf("{\nadmin %s\nauto_https disable_redirects\npersist_config off\nlog default {\noutput file %s\nlevel DEBUG\n}\n%s\n}\nhttp://%s {\nbind 127.0.0.1\nredir %s %s\n%s\n}\n",
+		r.Admin, r.LogPath(), global, r.Site, probePath, generation, site)
+	if err := LoadCaddyfile(strings.ReplaceAll(caddyfile, "{$UPSTREAM}", r.Upstream.Addr)); err != nil {
+		return err
+	}
+	r.awaitGeneration(generation)
+	return nil
+}
+
+// probePath is answered by which configuration serves.
+const probePath = "/.rig/generation"
+
+var generations atomic.Int64
+
+// awaitGeneration waits until connections are no longer accepted by the server
+// of the configuration before, which Caddy stops in the background. Both accept
+// in turn, so many answers of the new one in a row say that it is alone.
+func (r *Rig) awaitGeneration(generation string) {
+	r.t.Helper()
+	deadline := time.Now().Add(10 * time.Second)
+	for inRow := 0; inRow < 12; {
+		req, err := http.NewRequest("GET", "http://"+r.Site+probePath, nil)
+		if err != nil {
+			r.t.Fatal(err)
+		}
+		req.Close = true
+		answer, err := do(req)
+		if err == nil && answer.Header.Get("Location") == generation {
+			inRow++
+			continue
+		}
+		if inRow = 0; time.Now().After(deadline) {
+			r.t.Fatalf("the configuration does not serve: %v, status %d", err, answer.Status)
+		}
+	}
 }
 
 // LoadCaddyfile adapts and loads a whole Caddyfile.
@@ -157,9 +193,10 @@ func (r *Rig) Manage(method, path, body string) Answer {
 		if err == nil {
 			return answer
 		}
-		// A reload replaces the admin server; the kernel resets connections
-		// that the old one had not accepted yet, so nothing was done.
-		if try == 5 || !errors.Is(err, syscall.ECONNRESET) {
+		// A reload replaces the admin server: the old one closes connections
+		// that it has not begun to serve, and the kernel resets those that it
+		// has not accepted, so nothing was done.
+		if try == 5 || !errors.Is(err, io.EOF) && !errors.Is(err, syscall.ECONNRESET) {
 			r.t.Fatal(err)
 		}
 	}
@@ -182,22 +219,6 @@ func (r *Rig) Get(path string, headers ...string) Answer { return r.Request("GET
 // Request is Get for any method.
 func (r *Rig) Request(method, path string, headers ...string) Answer {
 	r.t.Helper()
-	for try := 0; ; try++ {
-		hits := r.Upstream.Hits()
-		answer, err := r.request(method, path, headers)
-		if err == nil {
-			return answer
-		}
-		// A reload closes connections that the old server had not begun to
-		// serve, so nothing was done.
-		if try == 5 || r.Upstream.Hits() != hits || !errors.Is(err, io.EOF) && !errors.Is(err, syscall.ECONNRESET) {
-			r.t.Fatal(err)
-		}
-	}
-}
-
-func (r *Rig) request(method, path string, headers []string) (Answer, error) {
-	r.t.Helper()
 	req, err := http.NewRequest(method, "http://"+r.Site+path, nil)
 	if err != nil {
 		r.t.Fatal(err)
@@ -206,7 +227,7 @@ func (r *Rig) request(method, path string, headers []string) (Answer, error) {
 		name, value, _ := strings.Cut(line, ": ")
 		req.Header.Add(name, value)
 	}
-	return do(req)
+	return r.Do(req)
 }
 
 // client follows no redirects, so that tests see what the server answered.
@@ -215,14 +236,20 @@ var client = &http.Client{
 	CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 }
 
-// Do sends a request and reads the answer.
+// Do sends a request and reads the answer. As with Manage, one without a body
+// is sent again if a reload had its connection closed.
 func (r *Rig) Do(req *http.Request) Answer {
 	r.t.Helper()
-	answer, err := do(req)
-	if err != nil {
-		r.t.Fatal(err)
+	for try := 0; ; try++ {
+		answer, err := do(req)
+		if err == nil {
+			return answer
+		}
+		closed := errors.Is(err, syscall.ECONNRESET) || errors.Is(err, io.EOF)
+		if try == 5 || req.Body != nil || r.loads < 2 || !closed {
+			r.t.Fatal(err)
+		}
 	}
-	return answer
 }
 
 func do(req *http.Request) (Answer, error) {
@@ -240,8 +267,8 @@ func do(req *http.Request) (Answer, error) {
 // byte.
 func (r *Rig) Raw(request string) string {
 	r.t.Helper()
-	// A reload closes connections that the old server had not begun to serve.
-	for range 3 {
+	for range 3 { // see notServed
+
 		if answer := r.raw(request); answer != "" {
 			return answer
 		}
