@@ -109,6 +109,10 @@ var around = map[string]string{
 func TestConfigurationsLoad(t *testing.T) {
 	t.Setenv("XDG_DATA_HOME", t.TempDir())
 	t.Setenv("XDG_CONFIG_HOME", t.TempDir())
+	secret := filepath.Join(t.TempDir(), "master_key")
+	if err := os.WriteFile(secret, []byte(keyring.NewMasterKey().Reveal()), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	caddyfiles, natives := 0, 0
 	for page, text := range pages(t) {
 		for _, m := range fence.FindAllStringSubmatch(text, -1) {

@@ -49,7 +49,7 @@ func (k *Keyring) issue(key *Key, in Issue, now time.Time) (Secret, error) {
 	case KindPublicKey:
 		err = fillPublicKey(&c, in)
 	default:
-		err = invalid("kind", "%q is not token, shared_secret or public_key", in.Kind)
+		err = invalid("kind", "must be token, shared_secret or public_key")
 	}
 	if err != nil {
 		return Secret{}, err

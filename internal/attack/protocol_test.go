@@ -154,7 +154,7 @@ var protocol = []attack{
 	}},
 	{"L07_statuses", func(s *scene) {
 		for what, send := range map[string]func() rig.Answer{"no key": s.get("/public/x"), "unknown": s.get("/public/x", "X-API-Key: x"), "no rule": s.get("/nowhere"), "empty": s.get("/public/x?api_key="), "optional": s.get("/news/1", "Authorization: Bearer x")} {
-			if answer := s.refused(what, send, http.StatusUnauthorized); len(answer.Header.Values("WWW-Authenticate")) != 3 {
+			if answer := s.refused(what, send, http.StatusUnauthorized); len(answer.Header.Values("WWW-Authenticate")) != 5 {
 				s.t.Errorf("%s: challenges %q", what, answer.Header.Values("WWW-Authenticate"))
 			}
 		}
