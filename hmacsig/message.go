@@ -47,11 +47,11 @@ func CarriesMessage(h http.Header) bool {
 func ParseMessage(h http.Header) ([]*MessageClaim, error) {
 	inputs, err := parseDictionary(h["Signature-Input"])
 	if err != nil {
-		return nil, fmt.Errorf("Signature-Input: %w", err)
+		return nil, fmt.Errorf("%w (in Signature-Input)", err)
 	}
 	signatures, err := parseDictionary(h["Signature"])
 	if err != nil {
-		return nil, fmt.Errorf("Signature: %w", err)
+		return nil, fmt.Errorf("%w (in Signature)", err)
 	}
 	switch {
 	case len(inputs) == 0 || len(signatures) == 0:

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"net/http"
 	"strings"
 	"testing"
 )
@@ -43,6 +44,13 @@ func TestMessageAlgorithmConfusion(t *testing.T) {
 				t.Errorf("%s%s: %v", name, alg, err)
 			}
 		}
+	}
+	// A number of one zero byte more is the same number, and another spelling.
+	b4 := readMessageVectors(t).AppendixB[3]
+	ecKey := readMessageVectors(t).key(t, b4.Key)
+	claim := parseOne(t, http.Header{"Signature": {b4.Signature}, "Signature-Input": {b4.Input}})
+	if s := claim.signature; !ecKey.verifies([]byte(b4.Base), s) || ecKey.verifies([]byte(b4.Base), s[:32]+"\x00"+s[32:]) {
+		t.Error("a signature of ECDSA has two lengths")
 	}
 	for _, k := range []Key{edKey, secretKey(t, messageSecret), readMessageVectors(t).key(t, "test-key-ecc-p256"), {}} {
 		for _, n := range []int{0, 1, 31, 32, 33, 63, 64, 65, 4096} {

@@ -66,6 +66,18 @@ func TestMessageCoverage(t *testing.T) {
 	}
 }
 
+// A digest that is signed in any form is verified, even if none is needed.
+func TestMessageDigestForms(t *testing.T) {
+	for form, verified := range map[string]bool{`"content-digest"`: true, `"content-digest";sf`: true, `"content-digest";bs`: true, ``: false} {
+		r, _ := sendSigned(t, secretSigner(t, "a"), "POST", "http://example.com/", "text")
+		forge(t, r, messageSecret, strings.Replace(fullInput, `"content-digest"`, form, 1))
+		_, err := judge(r, "other", MessagePolicy{DigestOptional: true}, map[string]Key{"a": secretKey(t, messageSecret)})
+		if errors.Is(err, ErrDigest) != verified || err != nil && !verified {
+			t.Errorf("%s: %v", form, err)
+		}
+	}
+}
+
 // Parameters that an attacker, or a key holder with a broken clock, may send.
 func TestMessageParams(t *testing.T) {
 	const rest = `;keyid="a";nonce="n"`

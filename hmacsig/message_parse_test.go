@@ -16,6 +16,7 @@ func plainRequest() *Request {
 		"Content-Digest": {`sha-256=:YQ==:;x,  md5=:Yg==:`},
 		"Priority":       {"u=1, i, u=2"},
 		"X-None":         {},
+		"X-Dict":         {"a=1"},
 	}}
 }
 
@@ -55,8 +56,8 @@ func TestMessageComponentValues(t *testing.T) {
 		{`"x a"`, "", ErrSyntax},
 		{`"x-a:"`, "", ErrSyntax},
 		{`"x-a";name="x"`, "", ErrSyntax},
-		{`"x-a";sf`, "", ErrSyntax}, // of no known type
-		{`"x-a";key="x"`, "", ErrSyntax},
+		{`"x-dict";sf`, "", ErrSyntax}, // of no known type
+		{`"x-dict";key="a"`, "", ErrSyntax},
 		{`"x-a";bs=?0`, "", ErrSyntax},
 		{`"x-a";bs=1`, "", ErrSyntax},
 		{`"x-a";req`, "", ErrSyntax},
@@ -88,6 +89,35 @@ func TestMessageComponentValues(t *testing.T) {
 	both := `"content-digest" "content-digest";sf "content-digest";key="md5" "content-digest";key="sha-256" "content-digest";bs`
 	if _, err := parseOne(t, messageHeader(both)).Base(plainRequest()); err != nil {
 		t.Errorf("different forms of a field: %v", err)
+	}
+}
+
+// A request that cannot be is refused, whatever of it is signed.
+func TestMessageImpossibleRequests(t *testing.T) {
+	claim := parseOne(t, messageHeader(""))
+	if _, err := claim.Base(plainRequest()); err != nil {
+		t.Fatal(err)
+	}
+	for _, target := range []string{"", "*", "p", "//x\n", "/a b", "/a#b", "/\x7f", "/é", "?q", "http://example.com/", "https://example.org/", "x://example.com/"} {
+		r := plainRequest()
+		r.Target = target
+		if _, err := claim.Base(r); !errors.Is(err, ErrSignature) {
+			t.Errorf("target %q: %v", target, err)
+		}
+	}
+	for _, method := range []string{"", "G T", "GET\n", "GÉT"} {
+		r := plainRequest()
+		r.Method = method
+		if _, err := claim.Base(r); !errors.Is(err, ErrSignature) {
+			t.Errorf("method %q: %v", method, err)
+		}
+	}
+	for _, scheme := range []string{"", "ws", "httpss", "https\n"} {
+		r := plainRequest()
+		r.Scheme = scheme
+		if _, err := claim.Base(r); !errors.Is(err, ErrSignature) {
+			t.Errorf("scheme %q: %v", scheme, err)
+		}
 	}
 }
 
@@ -162,12 +192,16 @@ func TestNormalAuthority(t *testing.T) {
 // components name however long fields.
 func TestMessageBounds(t *testing.T) {
 	var ids []string
+	r := plainRequest()
+	r.Target = "/?" + strings.Repeat("x&", 2_000)
 	for i := range sfMaxItems {
 		ids = append(ids, fmt.Sprintf(`"@query-param";name="q%d"`, i))
+		r.Target += fmt.Sprintf("&q%d", i)
 	}
-	r := plainRequest()
-	r.Target = "/?" + strings.Repeat("x&", 5_000)
-	if _, err := parseOne(t, messageHeader(strings.Join(ids, " "))).Base(r); !errors.Is(err, ErrSignature) {
+	if _, err := parseOne(t, messageHeader(strings.Join(ids[:8], " "))).Base(r); err != nil {
+		t.Error(err)
+	}
+	if _, err := parseOne(t, messageHeader(strings.Join(ids, " "))).Base(r); !errors.Is(err, ErrSignature) || !strings.Contains(err.Error(), "too long") {
 		t.Error(err)
 	}
 	r.Header.Set("X-A", strings.Repeat("x", maxBase))

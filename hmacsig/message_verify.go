@@ -87,7 +87,7 @@ func (p *MessageProof) Params() MessageParams { return p.params }
 // the skew that the signer's clock may be ahead, until Until. Errors wrap
 // ErrStale.
 func (p *MessageProof) Fresh(now time.Time, age, skew time.Duration) error {
-	if created := p.params.Created; created.IsZero() || created.After(now.Add(skew)) || !now.Before(p.Until(age)) {
+	if p.params.Created.After(now.Add(skew)) || !now.Before(p.Until(age)) {
 		return ErrStale
 	}
 	return nil

@@ -47,6 +47,19 @@ func TestParsePublicKey(t *testing.T) {
 			t.Error("a byte behind the key")
 		}
 	}
+	// The point as a bit string that leaves its last bit out, as if it were shifted.
+	der, err := v.key(t, "test-key-ed25519").PublicDER()
+	if err != nil {
+		t.Fatal(err)
+	}
+	der[len(der)-33] = 1
+	der[len(der)-1] &^= 1
+	if _, err := x509.ParsePKIXPublicKey(der); err != nil {
+		t.Fatalf("the case does not reach the check: %v", err)
+	}
+	if _, err := ParsePublicKeyDER(der); err == nil {
+		t.Error("a shifted point is accepted")
+	}
 	k := secretKey(t, messageSecret)
 	if _, err := k.PublicDER(); err == nil || k.Fingerprint() != "" || k.Algorithm() != algHMAC {
 		t.Error("a secret has a public form")
