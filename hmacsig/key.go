@@ -46,7 +46,7 @@ func LegacyHawkKey(secret []byte) (Key, error) {
 func PublicKey(public any) (Key, error) {
 	switch p := public.(type) {
 	case ed25519.PublicKey:
-		if len(p) == ed25519.PublicKeySize {
+		if len(p) == ed25519.PublicKeySize && !hasLowOrder(p) {
 			return Key{ed: p}, nil
 		}
 	case *ecdsa.PublicKey:
