@@ -19,7 +19,7 @@ func hawkBenchRequest(tb testing.TB) (string, Key, *Request) {
 		tb.Fatal(err)
 	}
 	signer := &HawkSigner{ID: "key_0123456789abcdefghij", Key: key, Ext: "5b7f0a1c2d3e4f5061728395"}
-	if _, err := signer.Sign(req, time.Unix(1353832234, 0)); err != nil {
+	if _, err := signer.SignAt(req, time.Unix(1353832234, 0)); err != nil {
 		tb.Fatal(err)
 	}
 	return req.Header.Get("Authorization"), key, &Request{

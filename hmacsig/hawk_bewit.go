@@ -78,6 +78,11 @@ func cutBewit(target string) (bewit, without string, err error) {
 	return bewit, path + "?" + strings.Join(rest, "&"), nil
 }
 
+// bewitText is what a bewit parameter holds.
+func bewitText(id, exp, mac, ext string) string {
+	return base64.RawURLEncoding.EncodeToString([]byte(id + `\` + exp + `\` + mac + `\` + ext))
+}
+
 // isBewitText allows in a bewit what Hawk allows in a field, and quotation marks.
 func isBewitText(s string) bool {
 	for i := range len(s) {

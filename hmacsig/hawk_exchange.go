@@ -63,6 +63,9 @@ func (e *hawkExchange) Check(answer *http.Response) error {
 	return nil
 }
 
+// Format hides the key from logs.
+func (*hawkExchange) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte("[hawk exchange]")) }
+
 // hawkAnswerBody ends in ErrDigest instead of io.EOF if it is not the body that
 // was signed.
 type hawkAnswerBody struct {

@@ -2,7 +2,6 @@ package hmacsig
 
 import (
 	"crypto/rand"
-	"encoding/base64"
 	"errors"
 	"io"
 	"net/http"
@@ -26,9 +25,9 @@ type HawkSigner struct {
 	RequireAnswer bool
 }
 
-// Sign sets req's Authorization field, with a nonce of at least 128 random bits
+// SignAt sets req's Authorization field, with a nonce of at least 128 random bits
 // and, if there is a body, its hash. See [Signer].
-func (s *HawkSigner) Sign(req *http.Request, now time.Time) (Exchange, error) {
+func (s *HawkSigner) SignAt(req *http.Request, now time.Time) (Exchange, error) {
 	return s.sign(req, strconv.FormatInt(now.Unix(), 10), rand.Text())
 }
 
@@ -135,7 +134,7 @@ func (s *HawkSigner) Bewit(u *url.URL, expires time.Time) (*url.URL, error) {
 		return nil, err
 	}
 	a.ts, a.ext = strconv.FormatInt(expires.Unix(), 10), s.Ext
-	bewit := "bewit=" + base64.RawURLEncoding.EncodeToString([]byte(s.ID+`\`+a.ts+`\`+a.mac(s.Key)+`\`+s.Ext))
+	bewit := "bewit=" + bewitText(s.ID, a.ts, a.mac(s.Key), s.Ext)
 	signed := *u
 	if u.RawQuery != "" || u.ForceQuery {
 		bewit = u.RawQuery + "&" + bewit

@@ -1,6 +1,7 @@
 package hmacsig
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -168,8 +169,5 @@ func (p *HawkProof) Fresh(now time.Time, skew time.Duration) error {
 	return nil
 }
 
-// String hides the key from logs.
-func (*HawkProof) String() string { return "[hawk proof]" }
-
-// GoString hides the key from logs.
-func (*HawkProof) GoString() string { return "[hawk proof]" }
+// Format hides the key from logs.
+func (*HawkProof) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte("[hawk proof]")) }

@@ -58,8 +58,9 @@ func PublicKey(public any) (Key, error) {
 	return Key{}, errors.New("hmacsig: a public key must be ed25519 or ECDSA with P-256")
 }
 
+// Format hides the key from logs, whatever the verb. A key within an unexported
+// field is out of its reach: package fmt prints such a field byte by byte.
+func (Key) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte("[key]")) }
+
 // String hides the key from logs.
 func (Key) String() string { return "[key]" }
-
-// GoString hides the key from logs.
-func (Key) GoString() string { return "[key]" }

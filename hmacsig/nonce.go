@@ -1,8 +1,7 @@
 package hmacsig
 
 import (
-	"crypto/sha256"
-	"encoding/binary"
+	"crypto/rand"
 	"errors"
 	"hash/maphash"
 	"math"
@@ -47,14 +46,10 @@ type NonceLimits struct {
 // the time for which it has forgotten nonces. The clock's other errors cost no
 // more: after a leap ahead and back, the ring refuses until the time is past of
 // which it forgot nonces during the leap.
-//
-// A nonce is kept as 128 bits of the SHA-256 of credential and nonce. Two nonces
-// that meet there would have the second one refused, and nothing accepted; with
-// SHA-256 nobody can arrange it for somebody else's nonce, and without a random
-// key in it what one process saves another can load.
 type NonceRing struct {
 	limits NonceLimits
 	window int64 // limits.Window in seconds, rounded up
+	key    nonceKey
 	seed   maphash.Seed
 	kept   atomic.Int64 // nonces remembered
 	swept  atomic.Int64 // the second in which old nonces were last dropped
@@ -62,25 +57,24 @@ type NonceRing struct {
 	shards [64]nonceShard
 }
 
-// nonceShard has the nonces of some credentials.
+// nonceShard has the nonces of some credentials. For the quota they are told
+// apart by 10 bits of their hash. Together with the choice of the shard this
+// makes 65,536 groups, with a random seed, so that nobody can arrange to share
+// another one's quota.
 type nonceShard struct {
 	mu      sync.Mutex
-	floor   int64                 // the first second that is not forgotten
-	seconds map[int64]nonceSecond // by signed second
-	kept    map[uint64]uint32     // by credential's hash
-	_       [96]byte              // the next shard's lock is on another cache line
+	floor   int64                           // the first second that is not forgotten
+	seconds map[int64]map[nonceDigest]group // the nonces spent, by signed second
+	spare   map[nonceDigest]group           // empty, for the next second
+	kept    [1 << 10]uint32                 // nonces remembered, by group
 }
 
-type nonceSecond struct {
-	spent map[nonceDigest]struct{}
-	kept  map[uint64]uint32 // by credential's hash
-}
+type group uint16
 
-type nonceDigest [16]byte
-
-// loadedNonces were spent before a restart. They are not changed any more.
+// loadedNonces were spent before a restart. They are not changed any more, and
+// belong to no group.
 type loadedNonces struct {
-	seconds map[int64]map[nonceDigest]struct{}
+	seconds map[int64]map[nonceDigest]group
 	newest  int64
 	size    int64
 }
@@ -102,13 +96,14 @@ func NewNonceRing(limits NonceLimits, lost time.Time) *NonceRing {
 		limits.MaxPerCredential = max(limits.Max/4, 1)
 	}
 	r := &NonceRing{limits: limits, window: int64(math.Ceil(limits.Window.Seconds())), seed: maphash.MakeSeed()}
+	_, _ = rand.Read(r.key[:]) // never fails
 	floor := int64(math.MinInt64)
 	if !lost.IsZero() {
 		floor = lost.Unix() + r.window + 1
 	}
 	for i := range r.shards {
 		s := &r.shards[i]
-		s.floor, s.seconds, s.kept = floor, map[int64]nonceSecond{}, map[uint64]uint32{}
+		s.floor, s.seconds = floor, map[int64]map[nonceDigest]group{}
 	}
 	return r
 }
@@ -128,36 +123,39 @@ func (r *NonceRing) Use(credential string, second int64, nonce string, now time.
 	if r.swept.Load() != at {
 		r.sweep(at)
 	}
-	digest, owner := digestNonce(credential, nonce), maphash.String(r.seed, credential)
+	digest, owner := r.key.digest(credential, nonce), maphash.String(r.seed, credential)
 	if r.loaded.Load().has(second, digest) {
 		return ErrReplay
 	}
 	s := &r.shards[owner%uint64(len(r.shards))]
+	g := group(owner / uint64(len(r.shards)) % uint64(len(s.kept)))
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if second < s.floor {
 		return ErrNonceUnknown
 	}
-	if int(s.kept[owner]) >= r.limits.MaxPerCredential {
+	spent := s.seconds[second]
+	if spent == nil {
+		if spent = s.spare; spent == nil {
+			spent = map[nonceDigest]group{}
+		}
+		s.spare, s.seconds[second] = nil, spent
+	}
+	before := len(spent)
+	spent[digest] = g // the same group, if it was there
+	if len(spent) == before {
+		return ErrReplay
+	}
+	if int(s.kept[g]) >= r.limits.MaxPerCredential {
+		delete(spent, digest)
 		return ErrNonceQuota
 	}
 	if r.kept.Add(1) > int64(r.limits.Max) {
 		r.kept.Add(-1)
+		delete(spent, digest)
 		return ErrNoncesFull
 	}
-	of, ok := s.seconds[second]
-	if !ok {
-		of = nonceSecond{spent: map[nonceDigest]struct{}{}, kept: map[uint64]uint32{}}
-		s.seconds[second] = of
-	}
-	before := len(of.spent)
-	of.spent[digest] = struct{}{}
-	if len(of.spent) == before {
-		r.kept.Add(-1)
-		return ErrReplay
-	}
-	of.kept[owner]++
-	s.kept[owner]++
+	s.kept[g]++
 	return nil
 }
 
@@ -188,18 +186,20 @@ func (s *nonceShard) forget(oldest, floor int64) (dropped int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.floor = max(s.floor, floor)
-	for second, of := range s.seconds {
+	for second, spent := range s.seconds {
 		if second >= oldest {
 			continue
 		}
-		s.floor = max(s.floor, second+1)
-		for owner, n := range of.kept {
-			if s.kept[owner] -= n; s.kept[owner] == 0 {
-				delete(s.kept, owner)
-			}
+		if len(spent) > 0 { // or all that would have been spent was refused
+			s.floor = max(s.floor, second+1)
 		}
-		dropped += int64(len(of.spent))
+		for _, g := range spent {
+			s.kept[g]--
+		}
+		dropped += int64(len(spent))
 		delete(s.seconds, second)
+		clear(spent)
+		s.spare = spent
 	}
 	return dropped
 }
@@ -210,14 +210,4 @@ func (l *loadedNonces) has(second int64, digest nonceDigest) bool {
 	}
 	_, ok := l.seconds[second][digest]
 	return ok
-}
-
-// digestNonce hashes the credential with its length before it, so that no two
-// pairs are one text.
-func digestNonce(credential, nonce string) nonceDigest {
-	var room [128]byte
-	b := binary.AppendUvarint(room[:0], uint64(len(credential)))
-	b = append(append(b, credential...), nonce...)
-	sum := sha256.Sum256(b)
-	return nonceDigest(sum[:16])
 }

@@ -14,10 +14,10 @@ import (
 	"time"
 )
 
-// A saved ring is a line that names the format, the first second that is not
-// forgotten, the number of seconds, for each second its time, the number of its
-// nonces and their digests, and the SHA-256 of all that. Numbers are big-endian:
-// 8 bytes for times, 4 for counts.
+// A saved ring is a line that names the format, the key of the digests, the first
+// second that is not forgotten, the number of seconds, for each second its time,
+// the number of its nonces and their digests, and the SHA-256 of all that. Numbers
+// are big-endian: 8 bytes for times, 4 for counts.
 const nonceFormat = "hmacsig nonces 1\n"
 
 // ErrNonceFile is a saved ring that cannot be read, or not in full.
@@ -44,6 +44,7 @@ func (r *NonceRing) Save(w io.Writer) error {
 	b := bufio.NewWriter(io.MultiWriter(w, sum))
 	put := func(v any) { _ = binary.Write(b, binary.BigEndian, v) } // b keeps its first error
 	put([]byte(nonceFormat))
+	put(r.key)
 	put(floor)
 	put(uint32(len(seconds)))
 	for second, digests := range seconds {
@@ -65,14 +66,17 @@ func (r *NonceRing) Save(w io.Writer) error {
 func (s *nonceShard) end(seconds map[int64][]nonceDigest) (floor int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for second, of := range s.seconds {
-		seconds[second] = appendDigests(seconds[second], of.spent)
+	for second, spent := range s.seconds {
+		if len(spent) == 0 {
+			continue
+		}
+		seconds[second] = appendDigests(seconds[second], spent)
 	}
 	floor, s.floor = s.floor, math.MaxInt64
 	return floor
 }
 
-func appendDigests(digests []nonceDigest, spent map[nonceDigest]struct{}) []nonceDigest {
+func appendDigests(digests []nonceDigest, spent map[nonceDigest]group) []nonceDigest {
 	digests = slices.Grow(digests, len(spent))
 	for digest := range spent {
 		digests = append(digests, digest)
@@ -93,16 +97,17 @@ func LoadNonceRing(limits NonceLimits, from io.Reader) (*NonceRing, error) {
 	if !bytes.Equal(in.bytes(len(nonceFormat)), []byte(nonceFormat)) {
 		return nil, ErrNonceFile
 	}
+	r.key = nonceKey(in.bytes(len(r.key)))
 	floor := int64(in.uint64())
-	loaded := &loadedNonces{seconds: map[int64]map[nonceDigest]struct{}{}, newest: math.MinInt64}
+	loaded := &loadedNonces{seconds: map[int64]map[nonceDigest]group{}, newest: math.MinInt64}
 	for n := in.uint32(); n > 0 && in.err == nil; n-- {
-		second, spent := int64(in.uint64()), map[nonceDigest]struct{}{}
+		second, spent := int64(in.uint64()), map[nonceDigest]group{}
 		count := in.uint32()
 		if loaded.size += int64(count); loaded.size > int64(r.limits.Max) {
 			return nil, fmt.Errorf("%w: more than %d nonces", ErrNonceFile, r.limits.Max)
 		}
 		for i := uint32(0); i < count && in.err == nil; i++ {
-			spent[nonceDigest(in.bytes(len(nonceDigest{})))] = struct{}{}
+			spent[nonceDigest(in.bytes(len(nonceDigest{})))] = 0
 		}
 		if _, twice := loaded.seconds[second]; twice || len(spent) != int(count) || count == 0 {
 			return nil, ErrNonceFile

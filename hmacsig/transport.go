@@ -14,11 +14,11 @@ import (
 
 // Signer signs requests by one scheme.
 type Signer interface {
-	// Sign sets the fields that make up the signature of req, with now as its
+	// SignAt sets the fields that make up the signature of req, with now as its
 	// time. It sees the body only through req.GetBody, and fails if there is a
 	// body without that. The Exchange waits for the answer; it is nil if the
 	// scheme's answers say nothing about themselves.
-	Sign(req *http.Request, now time.Time) (Exchange, error)
+	SignAt(req *http.Request, now time.Time) (Exchange, error)
 }
 
 // Exchange is a signed request whose answer is to come.
@@ -116,7 +116,7 @@ func (t *Transport) prepare(req *http.Request) (*http.Request, error) {
 }
 
 func (t *Transport) send(req *http.Request) (*http.Response, Exchange, error) {
-	exchange, err := t.Signer.Sign(req, time.Now().Add(time.Duration(t.offset.Load())))
+	exchange, err := t.Signer.SignAt(req, time.Now().Add(time.Duration(t.offset.Load())))
 	if err != nil {
 		closeBody(req)
 		return nil, nil, err
