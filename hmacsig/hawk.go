@@ -28,7 +28,8 @@ type HawkClaim struct {
 }
 
 // ParseHawk reads the value of an Authorization field. It returns ErrNotHawk if
-// that is of another scheme, and ErrSyntax if it is of Hawk and malformed.
+// that is of another scheme, and ErrSyntax if it is of Hawk and malformed. A
+// request with two such fields has none to be read; that is for the caller to see.
 //
 // The grammar is the reference's, less what gives one signature two readings: no
 // trailing comma, no dlg without app (it would not be signed), and a ts that is
