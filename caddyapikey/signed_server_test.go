@@ -105,7 +105,7 @@ func (s *signer) request(t testing.TB, method, path, body string) *http.Request 
 
 func sign(t testing.TB, by hmacsig.Signer, req *http.Request, at time.Time) *http.Request {
 	t.Helper()
-	if _, err := by.Sign(req, at); err != nil {
+	if _, err := by.SignAt(req, at); err != nil {
 		t.Fatal(err)
 	}
 	return req

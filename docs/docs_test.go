@@ -127,7 +127,8 @@ func TestConfigurationsLoad(t *testing.T) {
 					continue
 				}
 				var err error
-				if config, err = rig.Adapt(fmt.Sprintf(wrapper, m[2])); err != nil {
+				text := strings.ReplaceAll(m[2], "/run/secrets/api_keys", secret)
+				if config, err = rig.Adapt(fmt.Sprintf(wrapper, text)); err != nil {
 					t.Errorf("%s: %v\n%s", page, err, m[2])
 					continue
 				}

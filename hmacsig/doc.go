@@ -14,6 +14,8 @@
 // A request is verified as the client sent it, see [Request]: before rewrites,
 // with the name and scheme under which the client called.
 //
-// The package needs nothing but the standard library, and keeps nothing: no
-// keys, no nonces, no clock of its own.
+// [Transport] is the client's side: it signs what an http.Client sends.
+//
+// The package needs nothing but the standard library. It keeps no keys and no
+// clock; spent nonces are kept in a [NonceRing], which is the caller's.
 package hmacsig

@@ -73,8 +73,13 @@ func (k Key) Equal(other Key) bool {
 	return false
 }
 
+// Format hides the key from logs, whatever the verb. A key within an unexported
+// field is out of its reach: package fmt prints such a field byte by byte.
+func (Key) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte("[key]")) }
+
+// Legacy returns the same secret for Hawk with sha1, see LegacyHawkKey. Of a
+// public key it returns the zero Key.
+func (k Key) Legacy() Key { return Key{secret: k.secret, legacy: true} }
+
 // String hides the key from logs.
 func (Key) String() string { return "[key]" }
-
-// GoString hides the key from logs.
-func (Key) GoString() string { return "[key]" }

@@ -75,7 +75,6 @@ func TestMessageGoClient(t *testing.T) {
 	for _, secure := range []bool{false, true} {
 		server := messageServer(t, secretKey(t, messageSecret), secure)
 		signer := secretSigner(t, "client")
-		signer.Now = nil
 		signer.Policy.Components = []string{"@scheme", "@target-uri", "host", "x-extra"}
 		for name, change := range map[string]func(*http.Request){
 			"GET":         func(r *http.Request) { r.Method, r.Body, r.ContentLength = "", nil, 0 },
@@ -95,7 +94,7 @@ func TestMessageGoClient(t *testing.T) {
 			}
 			r.Header["X-Extra"] = []string{" 1", "2 "}
 			change(r)
-			if err := signer.Sign(r); err != nil {
+			if err := signer.sign(r, time.Now()); err != nil {
 				t.Errorf("%s: %v", name, err)
 				continue
 			}

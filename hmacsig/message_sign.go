@@ -35,11 +35,8 @@ type MessageSigner struct {
 	// digest before it is sent. Longer ones are an error. Default: 8 MiB.
 	MaxBody int64
 
-	// The time of the signature. Default: time.Now.
-	Now func() time.Time
-
-	keyID string
-	sign  func(base []byte) ([]byte, error) // holds the key, so that no log prints it
+	keyID    string
+	signBase func(base []byte) ([]byte, error) // holds the key, so that no log prints it
 }
 
 // NewSecretSigner returns a signer with a shared secret, for hmac-sha256. The
@@ -90,7 +87,7 @@ func newMessageSigner(keyID string, sign func([]byte) ([]byte, error)) (*Message
 	if keyID == "" || !all(keyID, isPrintable) {
 		return nil, errors.New("hmacsig: a key id must be printable ASCII, and not empty")
 	}
-	return &MessageSigner{keyID: keyID, sign: sign}, nil
+	return &MessageSigner{keyID: keyID, signBase: sign}, nil
 }
 
 // fixedECDSA turns a DER signature into r and s of 32 bytes each, RFC 9421
@@ -107,11 +104,23 @@ func fixedECDSA(der []byte) ([]byte, error) {
 	return out, nil
 }
 
-// Sign signs the request as it will be sent, and replaces its Signature,
-// Signature-Input and, with a body, Content-Digest. Nothing that is signed may
-// be changed afterwards. It consumes a body that has no GetBody and puts an equal
-// one in its place. A request that is sent again needs a new signature.
+// Sign signs the request as it will be sent, with the present as its time, and
+// replaces its Signature, Signature-Input and, with a body, Content-Digest.
+// Nothing that is signed may be changed afterwards. It consumes a body that has
+// no GetBody and puts an equal one in its place. A request that is sent again
+// needs a new signature.
 func (s *MessageSigner) Sign(r *http.Request) error {
+	_, err := s.SignAt(r, time.Now())
+	return err
+}
+
+// SignAt is Sign with another time. The Exchange is always nil: answers say
+// nothing about themselves. See [Signer].
+func (s *MessageSigner) SignAt(r *http.Request, now time.Time) (Exchange, error) {
+	return nil, s.sign(r, now)
+}
+
+func (s *MessageSigner) sign(r *http.Request, now time.Time) error {
 	if err := s.Policy.Validate(); err != nil {
 		return err
 	}
@@ -123,7 +132,7 @@ func (s *MessageSigner) Sign(r *http.Request) error {
 		return err
 	}
 	input := s.Policy.input(hasBody)
-	input.params = s.params()
+	input.params = s.params(now)
 	parts, err := takeApart(sentRequest(r))
 	if err != nil {
 		return fmt.Errorf("hmacsig: the request cannot be signed: %w", err)
@@ -132,7 +141,7 @@ func (s *MessageSigner) Sign(r *http.Request) error {
 	if err != nil {
 		return fmt.Errorf("hmacsig: the request cannot be signed: %w", err)
 	}
-	signature, err := s.sign(base)
+	signature, err := s.signBase(base)
 	if err != nil {
 		return fmt.Errorf("hmacsig: signing: %w", err)
 	}
@@ -156,12 +165,8 @@ func sentRequest(r *http.Request) *Request {
 	return out
 }
 
-func (s *MessageSigner) params() []sfParam {
-	now := time.Now
-	if s.Now != nil {
-		now = s.Now
-	}
-	created := now().Unix()
+func (s *MessageSigner) params(now time.Time) []sfParam {
+	created := now.Unix()
 	text := func(key, value string) sfParam { return sfParam{key, sfValue{kind: sfString, text: value}} }
 	number := func(key string, value int64) sfParam { return sfParam{key, sfValue{kind: sfInteger, number: value}} }
 	params := []sfParam{number("created", created)}
@@ -229,3 +234,5 @@ func (s *MessageSigner) holdBody(r *http.Request) error {
 	r.Body, err = r.GetBody()
 	return err
 }
+
+var _ Signer = (*MessageSigner)(nil)

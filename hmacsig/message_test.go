@@ -28,7 +28,6 @@ func secretSigner(t testing.TB, keyID string) *MessageSigner {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.Now = func() time.Time { return messageNow }
 	return s
 }
 
@@ -56,7 +55,7 @@ func sendSigned(t testing.TB, s *MessageSigner, method, url, body string) (*Requ
 	t.Helper()
 	r, err := http.NewRequest(method, url, strings.NewReader(body))
 	if err == nil {
-		err = s.Sign(r)
+		err = s.sign(r, messageNow)
 	}
 	if err != nil {
 		t.Fatal(err)
@@ -121,7 +120,6 @@ func TestMessageRoundTrip(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		s.Now = func() time.Time { return messageNow }
 		signers[alg] = s
 		if keys[alg], err = PublicKey(private.Public()); err != nil {
 			t.Fatal(err)
@@ -150,7 +148,7 @@ func TestMessageRoundTrip(t *testing.T) {
 				s.Lifetime = 10 * time.Second
 				s.Policy = MessagePolicy{Components: []string{"x-extra", "@scheme"}, Tag: `t"g`}
 				r.Header["X-Extra"] = []string{" a ", "b"}
-				if err := s.Sign(r); err != nil {
+				if err := s.sign(r, messageNow); err != nil {
 					t.Fatal(err)
 				}
 				in, body := received(t, r)
@@ -258,7 +256,7 @@ func TestMessageSignerRefuses(t *testing.T) {
 			t.Fatal(err)
 		}
 		change(s, r)
-		if err := s.Sign(r); err == nil || r.Header.Get("Signature") != "" {
+		if err := s.sign(r, messageNow); err == nil || r.Header.Get("Signature") != "" {
 			t.Errorf("%s: error %v, header %v", name, err, r.Header)
 		}
 	}
@@ -281,7 +279,7 @@ func TestFixedECDSA(t *testing.T) {
 func TestMessageSignerKeepsBody(t *testing.T) {
 	r, err := http.NewRequest("POST", "http://a/", bufio.NewReader(strings.NewReader("text")))
 	if err == nil {
-		err = secretSigner(t, "a").Sign(r)
+		err = secretSigner(t, "a").sign(r, messageNow)
 	}
 	if err != nil {
 		t.Fatal(err)
