@@ -27,6 +27,7 @@ func TestParseHawk(t *testing.T) {
 		{"no-break space", "Hawk\u00a0id=\"k\", ts=\"1\"" + rest, ErrNotHawk},
 		{"dlg without app", `Hawk id="k", ts="1", dlg="d"` + rest, ErrSyntax},
 		{"name in capitals", `Hawk ID="k", ts="1"` + rest, ErrSyntax},
+		{"empty ext", `Hawk id="k", ts="1", ext=""` + rest, ErrSyntax},
 		{"answer's attribute", `Hawk id="k", ts="1", tsm="t"` + rest, ErrSyntax},
 		{"unquoted", `Hawk id=k, ts="1"` + rest, ErrSyntax},
 		{"single quotes", `Hawk id='k', ts="1"` + rest, ErrSyntax},
