@@ -141,7 +141,7 @@ var identities = []attack{
 		s.without("empty", s.reached("empty", send("X-Sum", "x-key-id: forged"), "POST /public/x HTTP/1.1"), "forged")
 	}},
 	{"C23_forged_identity_over_HTTP3", func(s *scene) {
-		client, url := s.overH3(site)
+		client, url := s.overH3()
 		request := func(announced string, trailers ...string) *http.Request {
 			body := &lateTrailer{Reader: strings.NewReader("hi"), names: trailers}
 			req, err := http.NewRequest("POST", url+"/public/x", body)
