@@ -31,8 +31,7 @@ type span struct {
 // Text returns text without secrets. It is for text as it is, not for text
 // inside of a format that escapes characters.
 func (r *Rules) Text(text string) string {
-	if strings.IndexByte(text, '_') < 0 && strings.IndexByte(text, '=') < 0 &&
-		strings.IndexByte(text, '%') < 0 && strings.IndexByte(text, '\\') < 0 {
+	if strings.IndexByte(text, '_') < 0 && strings.IndexByte(text, '=') < 0 && strings.IndexByte(text, '%') < 0 {
 		return text
 	}
 	var room [8]span
@@ -149,20 +148,25 @@ func (r *Rules) findPairs(text []byte, quoted bool, spans []span) []span {
 			return spans
 		}
 		at += next
-		if s, ok := r.pairAt(text, at, at+1, quoted); ok {
-			spans, at = append(spans, s), s.end
-			continue
+		if r.mayEndName(text, at) {
+			if s, ok := r.pairAt(text, at, at+1, quoted); ok {
+				spans, at = append(spans, s), s.end
+				continue
+			}
 		}
 		at++
 	}
 }
 
+// mayEndName reports whether it is worth a look if one of our names ends at a
+// place: mostly it is not.
+func (r *Rules) mayEndName(text []byte, at int) bool {
+	return at > 0 && (r.pairs.last[text[at-1]] || at >= 3 && text[at-3] == '%')
+}
+
 // pairAt returns the value that begins at a place, if a name of ours ends at
 // another, with the equals sign in some form in between.
 func (r *Rules) pairAt(text []byte, nameEnd, value int, quoted bool) (span, bool) {
-	if nameEnd == 0 || !r.pairs.last[text[nameEnd-1]] && (nameEnd < 3 || text[nameEnd-3] != '%') {
-		return span{}, false
-	}
 	name := nameBefore(text, nameEnd, quoted)
 	if !has(&r.pairs, name) {
 		return span{}, false
