@@ -50,6 +50,9 @@ type App struct {
 	roles  keyring.Roles
 	logger *zap.Logger
 
+	serverLogger *zap.Logger // of Caddy's server
+	guarded      []*guardedServer
+
 	held    bool // a reference of the pool is ours to give back
 	keyring atomic.Pointer[keyring.Keyring]
 }
@@ -73,6 +76,7 @@ func (*App) CaddyModule() caddy.ModuleInfo {
 // that is open in this process already.
 func (a *App) Provision(ctx caddy.Context) error {
 	a.logger = ctx.Logger()
+	a.serverLogger = ctx.Logger(httpModule)
 	if a.Prefix == "" {
 		a.Prefix = keyring.DefaultTokenPrefix
 	}
@@ -108,11 +112,18 @@ func (a *App) Provision(ctx caddy.Context) error {
 }
 
 // Start opens the store and reads the keys, unless Provision found them in
-// memory.
+// memory, and warns of logs that would show keys.
 func (a *App) Start() error {
-	if a.held {
-		return nil
+	if !a.held {
+		if err := a.open(); err != nil {
+			return err
+		}
 	}
+	a.checkLogs()
+	return nil
+}
+
+func (a *App) open() error {
 	began := time.Now()
 	kr, err := openKeyring(context.Background(), a.store)
 	if err != nil {

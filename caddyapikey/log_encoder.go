@@ -185,8 +185,14 @@ func (e *redactor) Clone() zapcore.Encoder {
 	return &redactor{e.Encoder.Clone(), e.eachString, e.rules}
 }
 
+// nothing is what an entry becomes that is not to be logged.
+var nothing = buffer.NewPool()
+
 // EncodeEntry implements zapcore.Encoder.
 func (e *redactor) EncodeEntry(entry zapcore.Entry, fields []zapcore.Field) (*buffer.Buffer, error) {
+	if isLogCheck(&entry) {
+		return nothing.Get(), nil
+	}
 	rules := e.rules.current()
 	entry.Message = rules.Text(entry.Message)
 	entry.LoggerName = rules.Text(entry.LoggerName)

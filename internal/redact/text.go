@@ -29,9 +29,11 @@ type span struct {
 }
 
 // Text returns text without secrets. It is for text as it is, not for text
-// inside of a format that escapes characters.
+// inside of a format that escapes characters. Other than Line it knows headers
+// that somebody put into a message, too.
 func (r *Rules) Text(text string) string {
-	if strings.IndexByte(text, '_') < 0 && strings.IndexByte(text, '=') < 0 && strings.IndexByte(text, '%') < 0 {
+	if strings.IndexByte(text, '_') < 0 && strings.IndexByte(text, '=') < 0 &&
+		strings.IndexByte(text, '%') < 0 && strings.IndexByte(text, ':') < 0 {
 		return text
 	}
 	var room [8]span
@@ -73,6 +75,9 @@ func write(out *buffer.Buffer, text []byte, spans []span) {
 // find appends the secrets in text to spans, in their order and without
 // overlaps. In quoted text a backslash escapes and a quotation mark ends.
 func (r *Rules) find(text []byte, quoted bool, spans []span) []span {
+	if !quoted {
+		spans = r.findHeaders(text, spans)
+	}
 	spans = r.findPairs(text, quoted, spans)
 	spans = r.findTokens(text, spans)
 	spans = r.findEscaped(text, quoted, spans)
@@ -138,6 +143,29 @@ func (r *Rules) tokenAround(text []byte, underscore, end int) (span, bool) {
 		}
 	}
 	return span{}, false
+}
+
+// findHeaders finds what stands behind the name of a header and a colon. That a
+// header ends with its line is all that is known about its value.
+func (r *Rules) findHeaders(text []byte, spans []span) []span {
+	for at := 0; ; {
+		next := bytes.IndexByte(text[at:], ':')
+		if next < 0 {
+			return spans
+		}
+		at += next + 1
+		if !has(&r.headers, nameBefore(text, at-1, false)) {
+			continue
+		}
+		end := bytes.IndexByte(text[at:], '\n')
+		if end < 0 {
+			end = len(text) - at
+		}
+		if end > 0 {
+			spans = append(spans, span{at, at + end, ""})
+		}
+		at += end
+	}
 }
 
 // findPairs finds the values of the names that keys are read from.
