@@ -153,6 +153,7 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	if err := h.provisionSources(); err != nil {
 		return err
 	}
+	h.app.guard(ctx, h.From)
 	if err := h.provisionForward(); err != nil {
 		return err
 	}
