@@ -56,6 +56,9 @@ type App struct {
 	generation  atomic.Uint64 // which of the configurations that were started
 	keysInQuery atomic.Bool   // a handler reads keys from the query
 
+	serverLogger *zap.Logger // of Caddy's server
+	guarded      []*guardedServer
+
 	held    bool // a reference of the pool is ours to give back
 	keyring atomic.Pointer[keyring.Keyring]
 	sealer  atomic.Pointer[keyring.Sealer]
@@ -81,6 +84,7 @@ func (*App) CaddyModule() caddy.ModuleInfo {
 // that is open in this process already.
 func (a *App) Provision(ctx caddy.Context) error {
 	a.logger = ctx.Logger()
+	a.serverLogger = ctx.Logger(httpModule)
 	if a.Prefix == "" {
 		a.Prefix = keyring.DefaultTokenPrefix
 	}
@@ -125,7 +129,7 @@ func (a *App) Provision(ctx caddy.Context) error {
 }
 
 // Start opens the store and reads the keys, unless Provision found them in
-// memory.
+// memory, and warns of logs that would show keys.
 func (a *App) Start() error {
 	if err := a.open(); err != nil {
 		return err
@@ -135,6 +139,7 @@ func (a *App) Start() error {
 	}
 	a.generation.Store(generations.Add(1))
 	a.announcer.begin()
+	a.checkLogs()
 	return nil
 }
 

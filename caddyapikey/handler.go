@@ -152,6 +152,7 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	if err := h.provisionSignature(); err != nil {
 		return err
 	}
+	h.app.guard(ctx, h.From)
 	if err := h.provisionForward(); err != nil {
 		return err
 	}

@@ -42,12 +42,17 @@ type RedactEncoder struct {
 	// configuration.
 	Prefixes []string `json:"prefixes,omitempty"`
 
-	zapcore.Encoder `json:"-"` // the wrapped one
-
+	redactor
 	ctx         caddy.Context
 	wrapDefault bool
-	eachString  bool // the wrapped encoder may show values without their names
-	rules       *currentRules
+}
+
+// redactor is the encoder itself. It is small: every request gets a clone.
+type redactor struct {
+	zapcore.Encoder // the wrapped one
+
+	eachString bool // the wrapped encoder may show values without their names
+	rules      *currentRules
 }
 
 // currentRules are made anew when there are more names.
@@ -134,48 +139,68 @@ func (c *currentRules) current() *redact.Rules {
 	return made.Rules
 }
 
-func (e *RedactEncoder) fields() redact.Fields {
+func (e *redactor) fields() redact.Fields {
 	return redact.Fields{ObjectEncoder: e.Encoder, Rules: e.rules.current(), EachString: e.eachString}
 }
 
 // AddString implements zapcore.ObjectEncoder, like the others for loggers that
 // were given fields beforehand.
-func (e *RedactEncoder) AddString(key, value string) { e.fields().AddString(key, value) }
+func (e *redactor) AddString(key, value string) {
+	f := e.fields()
+	f.AddString(key, value)
+}
 
 // AddByteString implements zapcore.ObjectEncoder.
-func (e *RedactEncoder) AddByteString(key string, value []byte) { e.fields().AddByteString(key, value) }
+func (e *redactor) AddByteString(key string, value []byte) {
+	f := e.fields()
+	f.AddByteString(key, value)
+}
 
 // AddBinary implements zapcore.ObjectEncoder.
-func (e *RedactEncoder) AddBinary(key string, value []byte) { e.fields().AddBinary(key, value) }
+func (e *redactor) AddBinary(key string, value []byte) {
+	f := e.fields()
+	f.AddBinary(key, value)
+}
 
 // AddReflected implements zapcore.ObjectEncoder.
-func (e *RedactEncoder) AddReflected(key string, value any) error {
-	return e.fields().AddReflected(key, value)
+func (e *redactor) AddReflected(key string, value any) error {
+	f := e.fields()
+	return f.AddReflected(key, value)
 }
 
 // AddArray implements zapcore.ObjectEncoder.
-func (e *RedactEncoder) AddArray(key string, value zapcore.ArrayMarshaler) error {
-	return e.fields().AddArray(key, value)
+func (e *redactor) AddArray(key string, value zapcore.ArrayMarshaler) error {
+	f := e.fields()
+	return f.AddArray(key, value)
 }
 
 // AddObject implements zapcore.ObjectEncoder.
-func (e *RedactEncoder) AddObject(key string, value zapcore.ObjectMarshaler) error {
-	return e.fields().AddObject(key, value)
+func (e *redactor) AddObject(key string, value zapcore.ObjectMarshaler) error {
+	f := e.fields()
+	return f.AddObject(key, value)
 }
 
 // Clone implements zapcore.Encoder.
-func (e *RedactEncoder) Clone() zapcore.Encoder {
-	return &RedactEncoder{Encoder: e.Encoder.Clone(), eachString: e.eachString, rules: e.rules}
+func (e *redactor) Clone() zapcore.Encoder {
+	return &redactor{e.Encoder.Clone(), e.eachString, e.rules}
 }
 
+// nothing is what an entry becomes that is not to be logged.
+var nothing = buffer.NewPool()
+
 // EncodeEntry implements zapcore.Encoder.
-func (e *RedactEncoder) EncodeEntry(entry zapcore.Entry, fields []zapcore.Field) (*buffer.Buffer, error) {
+func (e *redactor) EncodeEntry(entry zapcore.Entry, fields []zapcore.Field) (*buffer.Buffer, error) {
+	if isLogCheck(&entry) {
+		return nothing.Get(), nil
+	}
 	rules := e.rules.current()
 	entry.Message = rules.Text(entry.Message)
 	entry.LoggerName = rules.Text(entry.LoggerName)
 	entry.Stack = rules.Text(entry.Stack)
-	redacted, fields := rules.Redact(fields, e.eachString)
-	defer redacted.Free()
+	if redacted := rules.Redact(fields, e.eachString); redacted != nil {
+		defer redacted.Free()
+		fields = redacted.Fields
+	}
 	line, err := e.Encoder.EncodeEntry(entry, fields)
 	if err != nil {
 		return nil, err

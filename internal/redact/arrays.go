@@ -1,17 +1,6 @@
 package redact
 
-import (
-	"go.uber.org/zap/zapcore"
-
-	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
-)
-
-// holdsOnlyStrings reports whether an array needs no look at its elements: it
-// is the values of one header, of which every request has many.
-func holdsOnlyStrings(value zapcore.ArrayMarshaler) bool {
-	_, ok := value.(caddyhttp.LoggableStringArray)
-	return ok
-}
+import "go.uber.org/zap/zapcore"
 
 // array marshals another array so that its elements pass through Fields.
 type array struct {

@@ -5,38 +5,35 @@ import "bytes"
 // maxDepth is how often text is decoded: a URL within a URL within a URL.
 const maxDepth = 3
 
-// findEscaped finds tokens and pairs that are spelled with percent-encoding, or
-// with the \u00XX of JSON, of characters that need neither. Nobody does so by
-// chance, and few lines have them, so what it costs does not matter.
+// findEscaped finds tokens and pairs that are spelled with percent-encoding of
+// characters that need none. Nobody does so by chance, and few lines have them,
+// so what it costs does not matter.
 func (r *Rules) findEscaped(text []byte, quoted bool, spans []span) []span {
-	for _, sign := range []byte{'%', '\\'} {
-		for at := 0; ; {
-			next := bytes.IndexByte(text[at:], sign)
-			if next < 0 {
-				break
+	for at := 0; ; {
+		next := bytes.IndexByte(text[at:], '%')
+		if next < 0 {
+			return spans
+		}
+		at += next
+		c, width := escapedAt(text, at)
+		switch {
+		case width == 0:
+			at++
+		case c == '=':
+			if s, ok := r.pairAt(text, at, at+width, quoted); ok {
+				spans = append(spans, s)
 			}
-			at += next
-			c, width := escapedAt(text, at)
-			switch {
-			case width == 0:
-				at++
-			case c == '=':
-				if s, ok := r.pairAt(text, at, at+width, quoted); ok {
-					spans = append(spans, s)
-				}
-				at += width
-			case isWord(c):
-				start, end := wordAround(text, at)
-				if r.holdsToken(text[start:end]) {
-					spans = append(spans, span{start, end, ""})
-				}
-				at = max(end, at+width)
-			default:
-				at += width
+			at += width
+		case isWord(c):
+			start, end := wordAround(text, at)
+			if r.holdsToken(text[start:end]) {
+				spans = append(spans, span{start, end, ""})
 			}
+			at = end
+		default:
+			at += width
 		}
 	}
-	return spans
 }
 
 // holdsToken reports whether a token shows when the escapes in text are undone.
@@ -57,19 +54,16 @@ func (r *Rules) holdsToken(text []byte) bool {
 // wordAround returns the bounds of the letters, digits, underscores and escapes
 // around a place.
 func wordAround(text []byte, at int) (start, end int) {
-	within := func(i int) bool {
-		return isWord(text[i]) || text[i] == '%' || text[i] == '\\' && i+1 < len(text) && text[i+1] == 'u'
-	}
-	for start = at; start > 0 && within(start-1); {
+	for start = at; start > 0 && (isWord(text[start-1]) || text[start-1] == '%'); {
 		start--
 	}
-	for end = at; end < len(text) && within(end); {
+	for end = at; end < len(text) && (isWord(text[end]) || text[end] == '%'); {
 		end++
 	}
 	return start, end
 }
 
-// unescape undoes escapes of one byte once, in new memory.
+// unescape undoes percent-encoding once, in new memory.
 func unescape(text []byte) []byte {
 	out := make([]byte, 0, len(text))
 	for i := 0; i < len(text); {
@@ -103,14 +97,9 @@ func escapedAt(text []byte, at int) (c byte, width int) {
 }
 
 func escapedOnceAt(text []byte, at int) (c byte, width int) {
-	switch {
-	case text[at] == '%':
+	if text[at] == '%' {
 		if c, ok := hexByte(text, at+1); ok {
 			return c, 3
-		}
-	case text[at] == '\\' && bytes.HasPrefix(text[at+1:], []byte("u00")):
-		if c, ok := hexByte(text, at+4); ok {
-			return c, 6
 		}
 	}
 	return 0, 0

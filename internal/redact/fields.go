@@ -1,10 +1,13 @@
 package redact
 
 import (
+	"slices"
 	"sync"
 
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
+
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 )
 
 // Fields stands before the encoder that fields are added to. Of fields whose
@@ -18,7 +21,7 @@ type Fields struct {
 }
 
 // text redacts a string that stands under a key.
-func (f Fields) text(key, value string) string {
+func (f *Fields) text(key, value string) string {
 	switch {
 	case f.Rules.Header(key):
 		return f.Rules.Value(key, value)
@@ -29,12 +32,12 @@ func (f Fields) text(key, value string) string {
 }
 
 // AddString implements zapcore.ObjectEncoder.
-func (f Fields) AddString(key, value string) {
+func (f *Fields) AddString(key, value string) {
 	f.ObjectEncoder.AddString(key, f.text(key, value))
 }
 
 // AddByteString implements zapcore.ObjectEncoder.
-func (f Fields) AddByteString(key string, value []byte) {
+func (f *Fields) AddByteString(key string, value []byte) {
 	if f.EachString || f.Rules.Header(key) {
 		value = []byte(f.text(key, string(value)))
 	}
@@ -43,7 +46,7 @@ func (f Fields) AddByteString(key string, value []byte) {
 
 // AddBinary implements zapcore.ObjectEncoder. Bytes become base64, in which
 // Line would see nothing.
-func (f Fields) AddBinary(key string, value []byte) {
+func (f *Fields) AddBinary(key string, value []byte) {
 	if f.Rules.Header(key) || f.Rules.Text(string(value)) != string(value) {
 		f.ObjectEncoder.AddString(key, Mark)
 		return
@@ -52,34 +55,65 @@ func (f Fields) AddBinary(key string, value []byte) {
 }
 
 // AddReflected implements zapcore.ObjectEncoder.
-func (f Fields) AddReflected(key string, value any) error {
+func (f *Fields) AddReflected(key string, value any) error {
 	return f.ObjectEncoder.AddReflected(key, f.reflected(key, value))
 }
 
 // AddArray implements zapcore.ObjectEncoder.
-func (f Fields) AddArray(key string, value zapcore.ArrayMarshaler) error {
-	if f.Rules.Header(key) {
-		return f.ObjectEncoder.AddArray(key, maskedArray{value, f.Rules, key})
-	}
-	if !f.EachString && holdsOnlyStrings(value) {
+func (f *Fields) AddArray(key string, value zapcore.ArrayMarshaler) error {
+	values, isHeader := value.(caddyhttp.LoggableStringArray)
+	switch {
+	case isHeader && len(values) == 1 && values[0] == maskedByCaddy:
 		return f.ObjectEncoder.AddArray(key, value)
+	case f.Rules.Header(key):
+		return f.ObjectEncoder.AddArray(key, maskedArray{value, f.Rules, key})
+	case isHeader && !f.EachString:
+		return f.ObjectEncoder.AddArray(key, value) // of which every request has many
 	}
-	return f.ObjectEncoder.AddArray(key, array{value, f})
+	return f.ObjectEncoder.AddArray(key, array{value, *f})
 }
 
 // AddObject implements zapcore.ObjectEncoder.
-func (f Fields) AddObject(key string, value zapcore.ObjectMarshaler) error {
+func (f *Fields) AddObject(key string, value zapcore.ObjectMarshaler) error {
 	if f.Rules.Header(key) {
 		f.ObjectEncoder.AddString(key, Mark)
 		return nil
 	}
 	if f.EachString {
-		return f.ObjectEncoder.AddObject(key, &object{f, value}) // who knows what this encoder keeps
+		return f.ObjectEncoder.AddObject(key, &object{*f, value}) // who knows what this encoder keeps
+	}
+	if f.Rules.passes(value) {
+		return f.ObjectEncoder.AddObject(key, value)
 	}
 	o := objects.Get().(*object)
 	defer o.free()
 	o.Rules, o.from = f.Rules, value
 	return f.ObjectEncoder.AddObject(key, o)
+}
+
+// passes reports whether an object is one of the two that most lines have, and
+// has no header with keys. It only saves time.
+func (r *Rules) passes(value any) bool {
+	switch v := value.(type) {
+	case caddyhttp.LoggableHTTPRequest:
+		if v.ShouldLogCredentials {
+			return false // otherwise Caddy masks Authorization
+		}
+		for _, name := range r.spelled {
+			if v.Header[name] != nil {
+				return false
+			}
+		}
+		return true
+	case caddyhttp.LoggableHTTPHeader:
+		for name := range v.Header {
+			if r.Header(name) {
+				return false
+			}
+		}
+		return true
+	}
+	return false
 }
 
 // object marshals another object through Fields.
@@ -104,43 +138,46 @@ func (o *object) MarshalLogObject(enc zapcore.ObjectEncoder) error {
 
 // Entry holds the fields of one entry while they are encoded.
 type Entry struct {
-	fields []zapcore.Field
+	Fields []zapcore.Field
 	late   []late
 }
 
 var entries = sync.Pool{New: func() any { return new(Entry) }}
 
-// Redact returns fields that redact themselves when they are added to an
-// encoder. The entry must be freed when they were.
-func (r *Rules) Redact(fields []zapcore.Field, eachString bool) (*Entry, []zapcore.Field) {
+// Redact returns an entry with fields that redact themselves when they are added
+// to an encoder, to be freed when they were, or nil if fields can stay as they
+// are.
+func (r *Rules) Redact(fields []zapcore.Field, eachString bool) *Entry {
+	first := slices.IndexFunc(fields, func(f zapcore.Field) bool { return r.concerns(&f, eachString) })
+	if first < 0 {
+		return nil
+	}
 	e := entries.Get().(*Entry)
-	if cap(e.late) < len(fields) {
-		e.late = make([]late, 0, len(fields)) // fields point into it: it must not move
-	}
-	for _, field := range fields {
-		if !r.concerns(field, eachString) {
-			e.fields = append(e.fields, field)
-			continue
+	e.Fields = append(e.Fields, fields...)
+	e.late = slices.Grow(e.late, len(fields)) // fields point into it: it must not move
+	for i := first; i < len(fields); i++ {
+		if r.concerns(&fields[i], eachString) {
+			e.late = append(e.late, late{fields[i], Fields{Rules: r, EachString: eachString}})
+			e.Fields[i] = zap.Inline(&e.late[len(e.late)-1])
 		}
-		e.late = append(e.late, late{field, Fields{Rules: r, EachString: eachString}})
-		e.fields = append(e.fields, zap.Inline(&e.late[len(e.late)-1]))
 	}
-	return e, e.fields
+	return e
 }
 
 // Free ends the use of the fields.
 func (e *Entry) Free() {
-	clear(e.fields)
+	clear(e.Fields)
 	clear(e.late)
-	e.fields, e.late = e.fields[:0], e.late[:0]
+	e.Fields, e.late = e.Fields[:0], e.late[:0]
 	entries.Put(e)
 }
 
 // concerns reports whether a field has to go through Fields.
-func (r *Rules) concerns(f zapcore.Field, eachString bool) bool {
+func (r *Rules) concerns(f *zapcore.Field, eachString bool) bool {
 	switch f.Type {
-	case zapcore.ArrayMarshalerType, zapcore.ObjectMarshalerType, zapcore.InlineMarshalerType,
-		zapcore.ReflectType, zapcore.BinaryType:
+	case zapcore.ObjectMarshalerType:
+		return eachString || r.Header(f.Key) || !r.passes(f.Interface)
+	case zapcore.ArrayMarshalerType, zapcore.InlineMarshalerType, zapcore.ReflectType, zapcore.BinaryType:
 		return true
 	case zapcore.StringType, zapcore.ByteStringType, zapcore.StringerType, zapcore.ErrorType:
 		return eachString || r.Header(f.Key)

@@ -6,9 +6,9 @@ import (
 )
 
 // reflected redacts a value of any type, which an encoder would turn into JSON
-// by reflection: it returns the value itself if no key in it is the name of a
-// header with keys, and what its JSON says otherwise.
-func (f Fields) reflected(key string, value any) any {
+// by reflection: it returns the value itself if there is nothing to redact in it,
+// and otherwise what its JSON says.
+func (f *Fields) reflected(key string, value any) any {
 	if f.Rules.Header(key) {
 		return f.Rules.redactTree(key, plain(value), true, f.EachString)
 	}
@@ -22,8 +22,9 @@ func (f Fields) reflected(key string, value any) any {
 	return f.Rules.redactTree(key, plain(value), false, f.EachString)
 }
 
-// mentioned reports whether the name of a header with keys is anywhere in text.
-// It may be wrong about a name that is spelled with escapes, so those count.
+// mentioned reports whether the name of a header with keys is anywhere in JSON.
+// Ready-made JSON may have escapes that nobody needs, such as \u005f for an
+// underscore: those count, as without them tokens can be seen.
 func (r *Rules) mentioned(text []byte) bool {
 	if bytes.Contains(text, []byte(`\u00`)) {
 		return true

@@ -9,6 +9,8 @@
 package redact
 
 import (
+	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/caddy-apikey/caddy-apikey/keyring"
@@ -37,19 +39,21 @@ type Names struct {
 // may use them.
 type Rules struct {
 	prefixes []string
-	headers  nameSet // values of fields with these keys
-	pairs    nameSet // values behind these names and an equals sign
-	cookies  nameSet // of pairs: those whose values may hold an ampersand
+	headers  nameSet  // values of fields with these keys
+	spelled  []string // headers in the spellings that a request can have
+	pairs    nameSet  // values behind these names and an equals sign
+	cookies  nameSet  // of pairs: those whose values may hold an ampersand
 }
 
 // New compiles names. Some are always in: the header with the signature of a
 // signed request, and the query parameter that holds a Hawk bewit.
 func New(lists ...Names) *Rules {
 	r := &Rules{prefixes: []string{keyring.DefaultTokenPrefix}}
-	r.headers.add("Authorization", "Proxy-Authorization", "Signature", ProbeName)
+	r.headers.add("Authorization", "Proxy-Authorization", ProbeName)
+	r.addHeaders("Signature")
 	r.pairs.add("bewit")
 	for _, n := range lists {
-		r.headers.add(n.Headers...)
+		r.addHeaders(n.Headers...)
 		r.pairs.add(n.Headers...) // a caller may well put into the query what belongs in a header
 		r.pairs.add(n.Query...)
 		r.pairs.add(n.Cookies...)
@@ -57,6 +61,19 @@ func New(lists ...Names) *Rules {
 		r.prefixes = append(r.prefixes, n.Prefixes...)
 	}
 	return r
+}
+
+func (r *Rules) addHeaders(names ...string) {
+	r.headers.add(names...)
+	for _, name := range names {
+		// Caddy logs a header with underscores, although it serves no request
+		// with it.
+		for _, spelling := range []string{name, strings.ReplaceAll(name, "-", "_")} {
+			if spelling = http.CanonicalHeaderKey(spelling); !slices.Contains(r.spelled, spelling) {
+				r.spelled = append(r.spelled, spelling)
+			}
+		}
+	}
 }
 
 // Header reports whether a field or header of this name holds keys.

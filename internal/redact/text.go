@@ -29,10 +29,11 @@ type span struct {
 }
 
 // Text returns text without secrets. It is for text as it is, not for text
-// inside of a format that escapes characters.
+// inside of a format that escapes characters. Other than Line it knows headers
+// that somebody put into a message, too.
 func (r *Rules) Text(text string) string {
 	if strings.IndexByte(text, '_') < 0 && strings.IndexByte(text, '=') < 0 &&
-		strings.IndexByte(text, '%') < 0 && strings.IndexByte(text, '\\') < 0 {
+		strings.IndexByte(text, '%') < 0 && strings.IndexByte(text, ':') < 0 {
 		return text
 	}
 	var room [8]span
@@ -74,6 +75,9 @@ func write(out *buffer.Buffer, text []byte, spans []span) {
 // find appends the secrets in text to spans, in their order and without
 // overlaps. In quoted text a backslash escapes and a quotation mark ends.
 func (r *Rules) find(text []byte, quoted bool, spans []span) []span {
+	if !quoted {
+		spans = r.findHeaders(text, spans)
+	}
 	spans = r.findPairs(text, quoted, spans)
 	spans = r.findTokens(text, spans)
 	spans = r.findEscaped(text, quoted, spans)
@@ -141,6 +145,29 @@ func (r *Rules) tokenAround(text []byte, underscore, end int) (span, bool) {
 	return span{}, false
 }
 
+// findHeaders finds what stands behind the name of a header and a colon. That a
+// header ends with its line is all that is known about its value.
+func (r *Rules) findHeaders(text []byte, spans []span) []span {
+	for at := 0; ; {
+		next := bytes.IndexByte(text[at:], ':')
+		if next < 0 {
+			return spans
+		}
+		at += next + 1
+		if !has(&r.headers, nameBefore(text, at-1, false)) {
+			continue
+		}
+		end := bytes.IndexByte(text[at:], '\n')
+		if end < 0 {
+			end = len(text) - at
+		}
+		if end > 0 {
+			spans = append(spans, span{at, at + end, ""})
+		}
+		at += end
+	}
+}
+
 // findPairs finds the values of the names that keys are read from.
 func (r *Rules) findPairs(text []byte, quoted bool, spans []span) []span {
 	for at := 0; ; {
@@ -149,20 +176,25 @@ func (r *Rules) findPairs(text []byte, quoted bool, spans []span) []span {
 			return spans
 		}
 		at += next
-		if s, ok := r.pairAt(text, at, at+1, quoted); ok {
-			spans, at = append(spans, s), s.end
-			continue
+		if r.mayEndName(text, at) {
+			if s, ok := r.pairAt(text, at, at+1, quoted); ok {
+				spans, at = append(spans, s), s.end
+				continue
+			}
 		}
 		at++
 	}
 }
 
+// mayEndName reports whether it is worth a look if one of our names ends at a
+// place: mostly it is not.
+func (r *Rules) mayEndName(text []byte, at int) bool {
+	return at > 0 && (r.pairs.last[text[at-1]] || at >= 3 && text[at-3] == '%')
+}
+
 // pairAt returns the value that begins at a place, if a name of ours ends at
 // another, with the equals sign in some form in between.
 func (r *Rules) pairAt(text []byte, nameEnd, value int, quoted bool) (span, bool) {
-	if nameEnd == 0 || !r.pairs.last[text[nameEnd-1]] && (nameEnd < 3 || text[nameEnd-3] != '%') {
-		return span{}, false
-	}
 	name := nameBefore(text, nameEnd, quoted)
 	if !has(&r.pairs, name) {
 		return span{}, false

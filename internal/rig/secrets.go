@@ -17,7 +17,8 @@ import (
 // A secret is found as it is, JSON-escaped, percent-encoded (whole or in part,
 // once or twice), in hexadecimal, and in base64 of either alphabet at any place
 // of a longer text. Of a secret of 24 bytes and more, any 15 bytes in a row are
-// found too, so that a truncated one does not go unseen.
+// found too, so that a truncated one does not go unseen; but for its beginning
+// up to 4 characters behind the last underscore, which lists of keys show.
 type Secrets struct {
 	known []secret
 }
@@ -26,7 +27,13 @@ type secret struct {
 	name   string
 	whole  []byte
 	digest []byte
-	blocks [][]byte // pieces of 8: one is whole in any 15 bytes in a row
+	blocks []block // one is whole in any 15 bytes in a row
+}
+
+// block is 8 bytes of a secret.
+type block struct {
+	from int
+	text []byte
 }
 
 // shortestPart is the length from which a part of a secret is looked for.
@@ -40,8 +47,9 @@ func (s *Secrets) Add(name, value string) {
 	sum := sha256.Sum256([]byte(value))
 	added := secret{name: name, whole: []byte(value), digest: sum[:]}
 	if len(value) >= shortestPart {
-		for i := 0; i+8 <= len(value); i += 8 {
-			added.blocks = append(added.blocks, []byte(value[i:i+8]))
+		shown := strings.LastIndexByte(value, '_') + 1 + 4
+		for i := min(shown, len(value)-16); i+8 <= len(value); i += 8 {
+			added.blocks = append(added.blocks, block{i, []byte(value[i : i+8])})
 		}
 	}
 	s.known = append(s.known, added)
@@ -86,9 +94,9 @@ func (k secret) plainForm(views [][]byte) string {
 		}
 	}
 	for _, view := range views {
-		for n, block := range k.blocks {
-			if bytes.Contains(view, block) {
-				return fmt.Sprintf("in part, from byte %d", n*8)
+		for _, b := range k.blocks {
+			if bytes.Contains(view, b.text) {
+				return fmt.Sprintf("in part, from byte %d", b.from)
 			}
 		}
 	}
