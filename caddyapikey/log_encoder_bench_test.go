@@ -1,4 +1,4 @@
-package caddyapikey
+package caddyapikey_test
 
 import (
 	"context"
@@ -16,6 +16,8 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"github.com/caddyserver/caddy/v2/modules/logging"
+
+	"github.com/caddy-apikey/caddy-apikey/caddyapikey"
 )
 
 // accessLine encodes one line of an access log as Caddy's server does: the
@@ -80,7 +82,7 @@ func browserCall(tb testing.TB, headers ...string) (*http.Request, http.Header) 
 	}
 }
 
-func provisioned(tb testing.TB, e *RedactEncoder) *RedactEncoder {
+func provisioned(tb testing.TB, e *caddyapikey.RedactEncoder) *caddyapikey.RedactEncoder {
 	tb.Helper()
 	ctx, cancel := caddy.NewContext(caddy.Context{Context: context.Background()})
 	tb.Cleanup(cancel)
@@ -99,7 +101,7 @@ func BenchmarkAccessLine(b *testing.B) {
 		if err != nil {
 			b.Fatal(err)
 		}
-		redacting := provisioned(b, &RedactEncoder{WrappedRaw: wrap, Headers: []string{"X-API-Key"}, Query: []string{"api_key"}})
+		redacting := provisioned(b, &caddyapikey.RedactEncoder{WrappedRaw: wrap, Headers: []string{"X-API-Key"}, Query: []string{"api_key"}})
 		plain := redacting.Encoder
 		for name, headers := range map[string][]string{
 			"nothing to redact": nil,
@@ -133,7 +135,7 @@ func BenchmarkAccessLine(b *testing.B) {
 }
 
 func BenchmarkAccessLineAllocations(b *testing.B) {
-	redacting := provisioned(b, &RedactEncoder{Headers: []string{"X-API-Key"}, Query: []string{"api_key"}})
+	redacting := provisioned(b, &caddyapikey.RedactEncoder{Headers: []string{"X-API-Key"}, Query: []string{"api_key"}})
 	r, response := browserCall(b)
 	for name, enc := range map[string]zapcore.Encoder{"plain": redacting.Encoder.(*logging.JSONEncoder), "redacted": redacting} {
 		b.Run(name, func(b *testing.B) {
