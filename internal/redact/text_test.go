@@ -28,8 +28,8 @@ func TestText(t *testing.T) {
 		"a " + token + ".":                    "a [redacted].",
 		"x" + token:                           "x[redacted]",
 		token + "more":                        "[redacted]",
-		token[:24]:                            "[redacted]",
-		token[:20]:                            token[:20], // not enough of it to matter
+		token[:27]:                            "[redacted]",
+		token[:26]:                            token[:26], // not enough of it to matter
 		strings.ToUpper(token):                "[redacted]",
 		"prod_eu_" + token[3:30]:              "[redacted]",
 		"other_" + token[3:]:                  "other_" + token[3:], // neither prefix nor checksum
@@ -85,7 +85,7 @@ func TestLine(t *testing.T) {
 		`{"msg":"\n` + token + `\n"}`:        `{"msg":"\n[redacted]\n"}`,
 		`{"msg":"\n%63k_` + token[3:] + `"}`: `{"msg":"\n[redacted]"}`,
 		`{"msg":"\u000` + token + `"}`:       `{"msg":"\u000c[redacted]"}`,
-		`{"msg":"\u000ack` + token[2:24]:     `{"msg":"\u000a[redacted]`,
+		`{"msg":"\u000ack` + token[2:27]:     `{"msg":"\u000a[redacted]`,
 		"k=":                                 "k=",
 		`k=\`:                                `k=[redacted]`,
 		`k=\u0`:                              `k=[redacted]`,
