@@ -42,14 +42,14 @@ type RedactEncoder struct {
 	// configuration.
 	Prefixes []string `json:"prefixes,omitempty"`
 
-	redactor
+	redactor    `json:"-"`
 	ctx         caddy.Context
 	wrapDefault bool
 }
 
 // redactor is the encoder itself. It is small: every request gets a clone.
 type redactor struct {
-	zapcore.Encoder // the wrapped one
+	zapcore.Encoder `json:"-"` // the wrapped one
 
 	eachString bool // the wrapped encoder may show values without their names
 	rules      *currentRules

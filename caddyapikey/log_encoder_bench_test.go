@@ -1,4 +1,4 @@
-package caddyapikey
+package caddyapikey_test
 
 import (
 	"context"
@@ -16,11 +16,13 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"github.com/caddyserver/caddy/v2/modules/logging"
+
+	"github.com/caddy-apikey/caddy-apikey/caddyapikey"
 )
 
 // accessLine encodes one line of an access log as Caddy's server does: the
 // request is given to a logger beforehand, the rest with the entry.
-func accessLine(tb testing.TB, enc zapcore.Encoder, r *http.Request, response http.Header) int {
+func encodeLine(tb testing.TB, enc zapcore.Encoder, r *http.Request, response http.Header) int {
 	line := enc.Clone()
 	zap.Object("request", caddyhttp.LoggableHTTPRequest{Request: r}).AddTo(line)
 	out, err := line.EncodeEntry(zapcore.Entry{
@@ -80,7 +82,7 @@ func browserCall(tb testing.TB, headers ...string) (*http.Request, http.Header) 
 	}
 }
 
-func provisioned(tb testing.TB, e *RedactEncoder) *RedactEncoder {
+func provisioned(tb testing.TB, e *caddyapikey.RedactEncoder) *caddyapikey.RedactEncoder {
 	tb.Helper()
 	ctx, cancel := caddy.NewContext(caddy.Context{Context: context.Background()})
 	tb.Cleanup(cancel)
@@ -99,7 +101,7 @@ func BenchmarkAccessLine(b *testing.B) {
 		if err != nil {
 			b.Fatal(err)
 		}
-		redacting := provisioned(b, &RedactEncoder{WrappedRaw: wrap, Headers: []string{"X-API-Key"}, Query: []string{"api_key"}})
+		redacting := provisioned(b, &caddyapikey.RedactEncoder{WrappedRaw: wrap, Headers: []string{"X-API-Key"}, Query: []string{"api_key"}})
 		plain := redacting.Encoder
 		for name, headers := range map[string][]string{
 			"nothing to redact": nil,
@@ -115,7 +117,7 @@ func BenchmarkAccessLine(b *testing.B) {
 					for i, enc := range []zapcore.Encoder{plain, redacting} {
 						began := time.Now()
 						for range slice {
-							accessLine(b, enc, r, response)
+							encodeLine(b, enc, r, response)
 						}
 						took[i] = time.Since(began)
 						fastest[i] = min(fastest[i], took[i])
@@ -133,13 +135,13 @@ func BenchmarkAccessLine(b *testing.B) {
 }
 
 func BenchmarkAccessLineAllocations(b *testing.B) {
-	redacting := provisioned(b, &RedactEncoder{Headers: []string{"X-API-Key"}, Query: []string{"api_key"}})
+	redacting := provisioned(b, &caddyapikey.RedactEncoder{Headers: []string{"X-API-Key"}, Query: []string{"api_key"}})
 	r, response := browserCall(b)
 	for name, enc := range map[string]zapcore.Encoder{"plain": redacting.Encoder.(*logging.JSONEncoder), "redacted": redacting} {
 		b.Run(name, func(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
-				accessLine(b, enc, r, response)
+				encodeLine(b, enc, r, response)
 			}
 		})
 	}

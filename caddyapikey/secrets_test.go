@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -113,11 +112,7 @@ func (s *secretServer) file(name string) string { return filepath.Join(s.Dir, "p
 
 func (s *secretServer) read(path string) []byte {
 	s.t.Helper()
-	text, err := os.ReadFile(path)
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	return text
+	return []byte(rig.ReadFile(s.t, path))
 }
 
 // send requests with a secret in a place. An answer of any status must not tell

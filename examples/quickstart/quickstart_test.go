@@ -34,7 +34,11 @@ func start(t *testing.T) *rig.Rig {
 	t.Helper()
 	r := rig.New(t, "", "respond 204") // for its directories and addresses
 	caddyfile := strings.NewReplacer("localhost:8080", r.Site, "localhost:9000", rig.FreeAddr(t)).Replace(read(t, "Caddyfile"))
-	err := rig.LoadCaddyfile(fmt.Sprintf("{\nadmin %s\npersist_config off\n}\n%s", r.Admin, caddyfile))
+	options, found := strings.CutPrefix(caddyfile, "{\n")
+	if !found {
+		t.Fatal("the example does not begin with global options")
+	}
+	err := rig.LoadCaddyfile(fmt.Sprintf("{\nadmin %s\npersist_config off\n%s", r.Admin, options))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -14,7 +14,7 @@ import (
 // Lengths of what stands behind a token's prefix and underscore.
 const (
 	tokenTail = 49 // of a whole token
-	cutTail   = 20 // from here on a cut or mistyped one is a secret, too
+	cutTail   = 24 // from here on a cut or mistyped one is a secret, too; the ids of keys are shorter
 )
 
 // maxPrefix is the longest prefix of a token.

@@ -145,9 +145,15 @@ func (r *Rig) LogPath() string { return filepath.Join(r.Dir, "caddy.log") }
 // Logs returns everything logged so far.
 func (r *Rig) Logs() string {
 	r.t.Helper()
-	text, err := os.ReadFile(r.LogPath())
+	return ReadFile(r.t, r.LogPath())
+}
+
+// ReadFile returns the text of a file.
+func ReadFile(t testing.TB, path string) string {
+	t.Helper()
+	text, err := os.ReadFile(path)
 	if err != nil {
-		r.t.Fatal(err)
+		t.Fatal(err)
 	}
 	return string(text)
 }
