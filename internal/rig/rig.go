@@ -45,11 +45,18 @@ type Rig struct {
 // a file in a directory of the test.
 func New(t testing.TB, global, site string) *Rig {
 	t.Helper()
+	r := prepare(t)
+	r.Load(global, site)
+	return r
+}
+
+// prepare makes what a server needs, and stops it when the test ends.
+func prepare(t testing.TB) *Rig {
+	t.Helper()
 	r := &Rig{t: t, Dir: t.TempDir(), Upstream: newUpstream(t)}
 	r.Site, r.Admin = FreeAddr(t), FreeAddr(t)
 	t.Setenv("XDG_DATA_HOME", filepath.Join(r.Dir, "data"))
 	t.Setenv("XDG_CONFIG_HOME", filepath.Join(r.Dir, "config"))
-	r.Load(global, site)
 	t.Cleanup(func() {
 		if err := caddy.Stop(); err != nil {
 			t.Errorf("stopping Caddy: %v", err)
