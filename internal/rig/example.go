@@ -43,7 +43,8 @@ func NewExample(t testing.TB, caddyfile string, replace ...string) *Example {
 	} else {
 		text = "{\n" + options + "}\n\n" + text
 	}
-	e.Caddyfile = e.rename.Replace(text)
+	// Caddy took its working directory when the process started.
+	e.Caddyfile = logFile.ReplaceAllString(e.rename.Replace(text), "output file "+e.Dir+"/$1")
 	if err := os.WriteFile(filepath.Join(e.Dir, "Caddyfile"), []byte(e.Caddyfile), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -53,8 +54,10 @@ func NewExample(t testing.TB, caddyfile string, replace ...string) *Example {
 	return e
 }
 
-// globalBlock is the line that opens the global options.
-var globalBlock = regexp.MustCompile(`(?m)^\{\n`)
+var (
+	globalBlock = regexp.MustCompile(`(?m)^\{\n`) // the line that opens the global options
+	logFile     = regexp.MustCompile(`output file (\w[^/\s]*)`)
+)
 
 // ReadFile returns the text of a file.
 func ReadFile(t testing.TB, path string) string {

@@ -24,8 +24,8 @@ var (
 //     make, and each must succeed.
 //   - The status codes that curl -i prints must be those that the comments of
 //     the block promise (`# 403: …`); without a promise nothing may be refused.
-//   - A ```text or ```json block behind commands is what they print, where … is
-//     any text.
+//   - A ```text or ```json block behind commands has lines that they print, in
+//     this order, where … is any text.
 //   - `TOKEN=ck_…` and `ID=key_…` in the prose behind commands are variables for
 //     the later ones: the token, or the id of the key, that they just printed.
 //
@@ -103,11 +103,11 @@ func (e *Example) runBlock(script string) string {
 	return string(out)
 }
 
-// shows reports whether text has what a block shows, each … standing for
-// anything, and white space for any other.
+// shows reports whether text has the lines of a block in their order, each …
+// standing for anything, and white space for any other.
 func shows(text, block string) bool {
 	var parts []string
-	for part := range strings.SplitSeq(strings.TrimSpace(block), "…") {
+	for _, part := range regexp.MustCompile(`…|\n`).Split(strings.TrimSpace(block), -1) {
 		var words []string
 		for _, word := range strings.Fields(part) {
 			words = append(words, regexp.QuoteMeta(word))
