@@ -34,7 +34,7 @@ func NewExample(t testing.TB, caddyfile string, replace ...string) *Example {
 	e.rename = strings.NewReplacer(append(replace,
 		"localhost:8080", e.Site, "localhost:2019", e.Admin, "localhost:9000", FreeAddr(t))...)
 
-	options := fmt.Sprintf("\tadmin %s\n\tpersist_config off\n\tauto_https disable_redirects\n\tdefault_bind 127.0.0.1\n", e.Admin)
+	options := fmt.Sprintf("\tadmin %s\n\tpersist_config off\n\tauto_https disable_redirects\n\tdefault_bind 127.0.0.1\n\tskip_install_trust\n", e.Admin)
 	if !strings.Contains(text, "output file caddy.log") {
 		options += fmt.Sprintf("\tlog {\n\t\toutput file %s\n\t\tlevel DEBUG\n\t}\n", e.LogPath())
 	}

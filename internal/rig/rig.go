@@ -208,8 +208,10 @@ func (r *Rig) Do(req *http.Request) Answer {
 	return answer
 }
 
-func do(req *http.Request) (Answer, error) {
-	resp, err := client.Do(req)
+func do(req *http.Request) (Answer, error) { return Read(client.Do(req)) }
+
+// Read reads the answer to a request of a test's own client to its end.
+func Read(resp *http.Response, err error) (Answer, error) {
 	if err != nil {
 		return Answer{}, err
 	}
