@@ -99,7 +99,7 @@ func TestScopesAndErrors(t *testing.T) {
 		{"POST", "/api/pull", admin, 200, ""},
 		{"POST", "/api/pull", token, 403, "insufficient_scope"},
 		{"DELETE", "/api/delete", token, 403, "insufficient_scope"},
-		{"POST", "/API/pull", token, 403, "insufficient_scope"},
+		{"POST", "/API/pull", admin, 403, "no_rule"},
 		{"DELETE", "/v1/models/tiny", token, 403, "no_rule"},
 		{"GET", "/", token, 403, "no_rule"},
 		{"GET", "/metrics", admin, 403, "no_rule"},
