@@ -71,7 +71,7 @@ func (s *Source) normalize() error {
 	case SourceHeader:
 		s.Name = http.CanonicalHeaderKey(s.Name)
 		if !onlyChars(s.Name, "-") {
-			return fmt.Errorf("from header: %q is not a header name of letters, digits and '-'", s.Name)
+			return fmt.Errorf("from header: %q is not a header name of letters, digits and '-', such as X-API-Key", s.Name)
 		}
 		switch s.Name {
 		case "Cookie", "Host", "Connection", "Content-Length", "Referer", "Te", "Trailer", "Transfer-Encoding", "Upgrade":
