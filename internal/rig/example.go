@@ -33,25 +33,30 @@ func NewExample(t testing.TB, caddyfile string, replace ...string) *Example {
 	}
 	e.rename = strings.NewReplacer(append(replace,
 		"localhost:8080", e.Site, "localhost:2019", e.Admin, "localhost:9000", FreeAddr(t))...)
+	e.Reload(text)
+	return e
+}
 
+// Reload loads the text of another Caddyfile in the same way.
+func (e *Example) Reload(text string) {
+	e.t.Helper()
 	options := fmt.Sprintf("\tadmin %s\n\tpersist_config off\n\tauto_https disable_redirects\n\tdefault_bind 127.0.0.1\n\tskip_install_trust\n", e.Admin)
 	if !strings.Contains(text, "output file caddy.log") {
 		options += fmt.Sprintf("\tlog {\n\t\toutput file %s\n\t\tlevel DEBUG\n\t}\n", e.LogPath())
 	}
 	if globalBlock.MatchString(text) {
-		text = globalBlock.ReplaceAllString(text, "{\n"+strings.ReplaceAll(options, "$", "$$"))
+		text = globalBlock.ReplaceAllLiteralString(text, "{\n"+options)
 	} else {
 		text = "{\n" + options + "}\n\n" + text
 	}
 	// Caddy took its working directory when the process started.
 	e.Caddyfile = logFile.ReplaceAllString(e.rename.Replace(text), "output file "+e.Dir+"/$1")
 	if err := os.WriteFile(filepath.Join(e.Dir, "Caddyfile"), []byte(e.Caddyfile), 0o600); err != nil {
-		t.Fatal(err)
+		e.t.Fatal(err)
 	}
 	if err := LoadCaddyfile(e.Caddyfile); err != nil {
-		t.Fatalf("%s: %v", caddyfile, err)
+		e.t.Fatalf("%v\n%s", err, e.Caddyfile)
 	}
-	return e
 }
 
 var (
