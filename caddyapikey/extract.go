@@ -71,7 +71,7 @@ func (s *Source) normalize() error {
 	case SourceHeader:
 		s.Name = http.CanonicalHeaderKey(s.Name)
 		if !onlyChars(s.Name, "-") {
-			return fmt.Errorf("from header: %q is not a header name of letters, digits and '-'", s.Name)
+			return fmt.Errorf("from header: %q is not a header name of letters, digits and '-', such as X-API-Key", s.Name)
 		}
 		if hasMeaning(s.Name) {
 			return fmt.Errorf("from header: %s has a meaning of its own and cannot hold a token", s.Name)

@@ -277,7 +277,7 @@ func parseScopeTemplate(s string) (scopeTemplate, error) {
 		}
 		name, tail, closed := strings.Cut(after, "}")
 		if !closed || name == "" || strings.Contains(name, "{") {
-			return scopeTemplate{}, fmt.Errorf("scope %q: a placeholder is written {name}", s)
+			return scopeTemplate{}, fmt.Errorf("scope %q: a placeholder is written {name}, and a block begins with { at the end of the line", s)
 		}
 		t.parts = append(t.parts, scopePart{text: name, placeholder: true})
 		sample += "x"

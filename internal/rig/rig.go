@@ -47,11 +47,18 @@ type Rig struct {
 // a file in a directory of the test.
 func New(t testing.TB, global, site string) *Rig {
 	t.Helper()
+	r := prepare(t)
+	r.Load(global, site)
+	return r
+}
+
+// prepare makes what a server needs, and stops it when the test ends.
+func prepare(t testing.TB) *Rig {
+	t.Helper()
 	r := &Rig{t: t, Dir: t.TempDir(), Upstream: newUpstream(t)}
 	r.Site, r.Admin = FreeAddr(t), FreeAddr(t)
 	t.Setenv("XDG_DATA_HOME", filepath.Join(r.Dir, "data"))
 	t.Setenv("XDG_CONFIG_HOME", filepath.Join(r.Dir, "config"))
-	r.Load(global, site)
 	t.Cleanup(func() {
 		if err := caddy.Stop(); err != nil {
 			t.Errorf("stopping Caddy: %v", err)
@@ -258,8 +265,10 @@ func (r *Rig) Do(req *http.Request) Answer {
 	}
 }
 
-func do(req *http.Request) (Answer, error) {
-	resp, err := client.Do(req)
+func do(req *http.Request) (Answer, error) { return Read(client.Do(req)) }
+
+// Read reads the answer to a request of a test's own client to its end.
+func Read(resp *http.Response, err error) (Answer, error) {
 	if err != nil {
 		return Answer{}, err
 	}
