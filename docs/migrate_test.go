@@ -111,7 +111,7 @@ func TestBesideAnOldGuard(t *testing.T) {
 		{[]string{"X-API-Key: " + token}, 200},
 		{nil, 401},
 		{[]string{"X-API-Key: other"}, 401},
-		{[]string{"X-API-Key: " + token[:len(token)-1] + "x"}, 401},
+		{[]string{"X-API-Key: " + token[:len(token)-1] + "_"}, 401},
 		{[]string{"X-API-Key: " + token, "X-API-Key: old"}, 400},
 		{[]string{"X-API-Key: old", "X-API-Key: " + token}, 400},
 	} {
