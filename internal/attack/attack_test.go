@@ -72,6 +72,7 @@ var classes = [][]attack{
 	paths,
 	identities,
 	signatures,
+	forgeries,
 	protocol,
 }
 
