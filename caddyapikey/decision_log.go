@@ -17,6 +17,9 @@ func (h *Handler) logRefusal(r *http.Request, d *decision, enforced bool) {
 	if d.why.proven || d.why == ruleFailed || d.why == notReady {
 		level = zapcore.InfoLevel
 	}
+	if d.why == exposedKey {
+		level = zapcore.WarnLevel // a secret that must not travel has travelled
+	}
 	if !enforced {
 		level, message = zapcore.InfoLevel, "would be refused"
 	}

@@ -45,6 +45,7 @@ var (
 	suspendedKey    = &refusal{"suspended_key", http.StatusUnauthorized, "API key suspended", "The API key is suspended.", true}
 	revokedKey      = &refusal{"revoked_key", http.StatusUnauthorized, "API key revoked", "The API key was revoked.", true}
 	mustSign        = &refusal{"signature_required", http.StatusUnauthorized, "Signed request required", "A bare token is not enough here; the request must be signed.", true}
+	exposedKey      = &refusal{"exposed_credential", http.StatusUnauthorized, "Credential exposed", "The key must sign its requests; what was sent instead may have been seen and should be rotated.", true}
 	badSyntax       = &refusal{"malformed_signature", http.StatusBadRequest, "Malformed signature", "The request's signature cannot be read, or can be read in two ways.", false}
 	badSignature    = &refusal{"invalid_signature", http.StatusUnauthorized, "Invalid signature", "The signature is not one of the key that it names, for this request.", false}
 	thinSignature   = &refusal{"signature_coverage", http.StatusUnauthorized, "Signature covers too little", "The signature leaves out a part of the request that must be signed.", false}
@@ -87,7 +88,7 @@ func refusalOf(v keyring.Verdict) *refusal {
 	case keyring.OrgSuspended:
 		return orgSuspended
 	case keyring.MustSign:
-		return mustSign
+		return exposedKey
 	case keyring.MustNotSign:
 		return mustNotSign
 	}

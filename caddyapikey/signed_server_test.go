@@ -165,7 +165,10 @@ func TestSignedRefusals(t *testing.T) {
 	refused("a bare token", bare, 401, "signature_required")
 	exposed := get()
 	exposed.Header.Set("Authorization", "Bearer "+s.secret)
-	refused("the secret itself", exposed, 401, "signature_required")
+	refused("the secret itself", exposed, 401, "exposed_credential")
+	if !strings.Contains(r.Logs(), `"reason":"exposed_credential"`) {
+		t.Error("the exposure is not in the log")
+	}
 	two := sign(t, s.hawk, get(), now)
 	two.Header.Set("X-API-Key", token)
 	refused("a signature and a token", two, 400, "several_credentials")
