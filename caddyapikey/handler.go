@@ -99,6 +99,8 @@ type Handler struct {
 	vary   []string // the Vary line that tells caches keys apart; never changed
 	nonces *nonces  // that signed requests used
 	place  *atomic.Pointer[place]
+
+	challengeMissing, challengeUnknown []string // never changed
 }
 
 // CaddyModule returns the Caddy module information.
@@ -152,6 +154,7 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	if err := h.provisionSignature(); err != nil {
 		return err
 	}
+	h.provisionChallenges()
 	h.app.guard(ctx, h.From)
 	if err := h.provisionForward(); err != nil {
 		return err

@@ -54,6 +54,8 @@ type Signature struct {
 
 	// Options of Hawk.
 	Hawk *Hawk `json:"hawk,omitempty"`
+
+	wantedBare, wantedBody []string // values of Accept-Signature; never changed
 }
 
 // Hawk has options of the Hawk scheme.
@@ -117,6 +119,8 @@ func (s *Signature) provision() error {
 		}
 		s.Cover[i] = strings.ToLower(field)
 	}
+	s.wantedBare = []string{s.policy().AcceptSignature(false)}
+	s.wantedBody = []string{s.policy().AcceptSignature(true)}
 	if s.Hawk == nil {
 		s.Hawk = new(Hawk)
 	}
@@ -182,6 +186,15 @@ func (h *Handler) provisionSignature() error {
 		h.nonces = h.app.nonces(time.Duration(h.Signature.Skew))
 	}
 	return nil
+}
+
+// wanted returns the value of Accept-Signature for a request with a body or
+// without.
+func (s *Signature) wanted(body bool) []string {
+	if body {
+		return s.wantedBody
+	}
+	return s.wantedBare
 }
 
 func checkSignedBody(mode string) error {
