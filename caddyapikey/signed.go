@@ -155,7 +155,7 @@ func signedRequest(r *http.Request) *hmacsig.Request {
 		Authority:     r.Host,
 		Target:        r.RequestURI,
 		Header:        r.Header,
-		ContentLength: r.ContentLength,
+		ContentLength: max(r.ContentLength, 0), // whether there is a body of unknown length, verifyBody finds out
 	}
 	if original, ok := r.Context().Value(caddyhttp.OriginalRequestCtxKey).(http.Request); ok {
 		s.Method, s.Target = original.Method, original.RequestURI
