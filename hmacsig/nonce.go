@@ -108,6 +108,18 @@ func NewNonceRing(limits NonceLimits, lost time.Time) *NonceRing {
 	return r
 }
 
+// Lose says that until a moment nonces may have been spent of which the ring
+// knows nothing, as NewNonceRing does with lost.
+func (r *NonceRing) Lose(lost time.Time) {
+	floor := lost.Unix() + r.window + 1
+	for i := range r.shards {
+		s := &r.shards[i]
+		s.mu.Lock()
+		s.floor = max(s.floor, floor)
+		s.mu.Unlock()
+	}
+}
+
 // Use spends a nonce that a credential has proven to have signed, with the given
 // second as its time. It returns nil once for each; ErrStale if the second is
 // outside of the window around now; and otherwise one of the errors above.
