@@ -155,7 +155,7 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 		return err
 	}
 	h.provisionChallenges()
-	h.app.guard(ctx, h.From)
+	h.app.guard(ctx, h.credentialPlaces())
 	if err := h.provisionForward(); err != nil {
 		return err
 	}
@@ -188,6 +188,15 @@ func (h *Handler) provisionSources() error {
 		h.vary = []string{strings.Join(names, ", ")}
 	}
 	return nil
+}
+
+// credentialPlaces returns where something may stand that lets in whoever reads
+// it in a log. Other signatures than a bewit are used up by then.
+func (h *Handler) credentialPlaces() []Source {
+	if h.Signature.Hawk.Bewit == 0 {
+		return h.From
+	}
+	return append(slices.Clone(h.From), Source{Kind: SourceQuery, Name: bewitParam})
 }
 
 // normalizeSources checks a whole list of places and brings it into canonical

@@ -25,7 +25,7 @@ const (
 	defaultSkew     = time.Minute
 	maxSkew         = 15 * time.Minute
 	defaultBodySize = 1 << 20
-	maxBodySize     = 1 << 30
+	maxBodySize     = maxBuffered
 	maxBewitLife    = 30 * 24 * time.Hour
 )
 
@@ -152,7 +152,7 @@ func checkScheme(scheme string) error {
 
 func checkBodyLimit(n int64) error {
 	if n < 1 || n > maxBodySize {
-		return errors.New("body_limit: write a size from 1B to 1GiB, such as 10MiB")
+		return errors.New("body_limit: write a size from 1B to 512MiB, such as 10MiB")
 	}
 	return nil
 }
