@@ -50,7 +50,6 @@ type credentialInput struct {
 	Kind      member[text]      `json:"kind"`
 	Secret    member[text]      `json:"secret"`
 	PublicKey member[text]      `json:"public_key"`
-	AllowWeak member[bool]      `json:"allow_weak"`
 	ExpiresAt nullable[instant] `json:"expires_at"`
 }
 
@@ -116,7 +115,6 @@ func (in *credentialInput) issue(a app) (keyring.Issue, error) {
 		ExpiresAt: time.Time(in.ExpiresAt.value),
 		Sealer:    a.Sealer(),
 		Secret:    keyring.NewSecret(string(in.Secret.value)),
-		AllowWeak: in.AllowWeak.value,
 	}
 	if in.Kind.present && issue.Kind == "" {
 		return issue, badField("kind", "must be token, shared_secret or public_key")
