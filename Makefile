@@ -32,7 +32,7 @@ fuzz: setup
 	scripts/fuzz $(FUZZTIME)
 
 bench:
-	$(GO) test -run '^$$' -bench . -benchmem ./keyring ./store/bolt ./caddyapikey
+	$(GO) test -run '^$$' -bench . -benchmem ./keyring ./hmacsig ./store/bolt ./caddyapikey
 
 # FAULTS_RUN takes some of the tests only, by their name; the figures of the
 # others stay.

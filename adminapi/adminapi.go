@@ -28,7 +28,12 @@ type API struct {
 type app interface {
 	Keyring() *keyring.Keyring // nil while the app is not running
 	TokenPrefix() string       // what new tokens begin with
+	Sealer() *keyring.Sealer   // what seals shared secrets, nil without a master key
 	HasRole(name string) bool  // whether the configuration defines a role
+	KeysInQuery() bool         // whether a site reads keys from the query
+
+	// Emit tells event handlers of a change. It does not wait for them.
+	Emit(event string, data map[string]any)
 }
 
 // CaddyModule returns the Caddy module information.
@@ -72,6 +77,7 @@ type call struct {
 	vars map[string]string // the variable segments of the path
 	app  app
 	keys *keyring.Keyring
+	told map[string]any // what the route's event says; nil: nothing was changed
 }
 
 func (c *call) answer() error {
@@ -94,7 +100,13 @@ func (c *call) answer() error {
 			return err
 		}
 	}
-	return route.serve(c)
+	if err := route.serve(c); err != nil {
+		return err
+	}
+	if route.event != "" && c.told != nil {
+		c.announce(route.event)
+	}
+	return nil
 }
 
 // findApp finds the app of the configuration that is running now.

@@ -25,9 +25,14 @@ func TestNotConfigured(t *testing.T) {
 		t.Errorf("detail %q", detail)
 	}
 	s.do("GET", "openapi.json", "").want(200)
+	s.do("GET", "health", "").problem(404, "not-configured", "")
 	s.load("", `"api_keys":{}`)
 	s.do("GET", "keys", "").want(200)
+	s.do("GET", "health", "").want(200).is(`"ok"`, "status").is(`[]`, "reasons")
 	testKeyring.Store(nil)
+	if a := s.do("GET", "health", ""); a.status != 503 || a.text("status") != "degraded" || !strings.Contains(a.body, `"not_running"`) {
+		t.Errorf("health: %d %s", a.status, a.body)
+	}
 	a = s.do("GET", "keys", "").problem(503, "not-running", "")
 	if a.header.Get("Retry-After") == "" {
 		t.Error("no Retry-After")

@@ -4,7 +4,6 @@ import (
 	"context"
 	"net/http"
 	"strconv"
-	"time"
 
 	"github.com/caddy-apikey/caddy-apikey/keyring"
 )
@@ -23,12 +22,15 @@ func (c *call) rotate() error {
 	if err != nil {
 		return err
 	}
-	issue := keyring.Issue{Prefix: c.app.TokenPrefix(), ExpiresAt: time.Time(in.ExpiresAt.value)}
-	key, token, err := c.keys.Rotate(c.r.Context(), c.vars["id"], revision, overlap, issue)
+	issue, err := in.issue(c.app)
 	if err != nil {
 		return err
 	}
-	return c.issued(http.StatusOK, key, 0, token)
+	key, secret, err := c.keys.Rotate(c.r.Context(), c.vars["id"], revision, overlap, issue)
+	if err != nil {
+		return err
+	}
+	return c.issued(http.StatusOK, key, false, secret)
 }
 
 // listCredentials answers GET keys/{id}/credentials.
@@ -52,16 +54,15 @@ func (c *call) addCredential() error {
 	if err := c.decodeOptional(&in); err != nil {
 		return err
 	}
-	issue, err := in.issue(c.app.TokenPrefix())
+	issue, err := in.issue(c.app)
 	if err != nil {
 		return err
 	}
-	key, token, err := c.keys.AddCredential(c.r.Context(), c.vars["id"], revision, issue)
+	key, secret, err := c.keys.AddCredential(c.r.Context(), c.vars["id"], revision, issue)
 	if err != nil {
 		return err
 	}
-	n := key.Credentials[len(key.Credentials)-1].N
-	return c.issued(http.StatusCreated, key, n, token)
+	return c.issued(http.StatusCreated, key, true, secret)
 }
 
 // endCredential answers DELETE keys/{id}/credentials/{n}.
@@ -70,7 +71,11 @@ func (c *call) endCredential() error {
 	if err != nil || strconv.FormatUint(n, 10) != c.vars["n"] {
 		return refusal(notFound, "There is no such credential: they have numbers, 1, 2 and so on.")
 	}
-	return c.changeKey(func(ctx context.Context, id string, revision uint64) (*keyring.Key, error) {
+	err = c.changeKey(func(ctx context.Context, id string, revision uint64) (*keyring.Key, error) {
 		return c.keys.EndCredential(ctx, id, revision, uint32(n))
 	})
+	if err == nil {
+		c.told["credential"] = uint32(n)
+	}
+	return err
 }

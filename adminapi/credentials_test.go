@@ -57,7 +57,7 @@ func TestAddAndEndCredentials(t *testing.T) {
 	if !keyring.IsToken(a.text("token"), "ck") {
 		t.Errorf("token %q", a.text("token"))
 	}
-	s.do("POST", path, `{"kind":"shared_secret"}`).problem(400, "invalid-field", "kind")
+	s.do("POST", path, `{"kind":"shared_secret"}`).problem(400, "invalid-field", "signing")
 	s.do("POST", path, `{"kind":"public_key","public_key":"x"}`).problem(400, "invalid-field", "public_key")
 	s.do("DELETE", path+"/1", "").want(200)
 	s.do("DELETE", path+"/1", "").want(200)

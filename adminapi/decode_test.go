@@ -63,7 +63,11 @@ func TestCreateRefusesBody(t *testing.T) {
 		"allow_anyone":        {`{"name":"x","allow_anyone":true}`, "invalid-field", "allow_anyone"},
 		"credential number":   {`{"name":"x","credential":{"n":2}}`, "invalid-field", "credential.n"},
 		"credential null":     {`{"name":"x","credential":null}`, "invalid-field", "credential"},
-		"shared secret":       {`{"name":"x","credential":{"kind":"shared_secret"}}`, "invalid-field", "credential.kind"},
+		"secret of a token":   {`{"name":"x","credential":{"secret":"werxhqb98rpaxn39848xrunpaw3489ruxnpa98w4rxn"}}`, "invalid-field", "credential.secret"},
+		"signing off":         {`{"name":"x","signing":"off","credential":{"kind":"shared_secret"}}`, "invalid-field", "signing"},
+		"no public key":       {`{"name":"x","credential":{"kind":"public_key"}}`, "invalid-field", "public_key"},
+		"bad public key":      {`{"name":"x","credential":{"kind":"public_key","public_key":"x"}}`, "invalid-field", "credential.public_key"},
+		"empty kind":          {`{"name":"x","credential":{"kind":""}}`, "invalid-field", "credential.kind"},
 		"public key":          {`{"name":"x","credential":{"kind":"public_key","public_key":"x"}}`, "invalid-field", "credential.public_key"},
 		"other kind":          {`{"name":"x","credential":{"kind":""}}`, "invalid-field", "credential.kind"},
 		"credential expired":  {`{"name":"x","credential":{"expires_at":"2020-01-01T00:00:00Z"}}`, "invalid-field", "expires_at"},
@@ -107,6 +111,8 @@ func TestCreateRefusesBody(t *testing.T) {
 func TestErrorsNeverRepeatBodies(t *testing.T) {
 	const secret = "ck_0123456789abcdefghijABCDEFGHIJ0123456789abcdefghijk"
 	hasRole := func(string) bool { return false }
+	newServer(t)
+	kr := testKeyring.Load()
 	for _, body := range []string{
 		`{"` + secret + `":1}`, `{"name":["` + secret + `"]}`, `{"scopes":[["` + secret + `"]]}`, `{"name":"` + secret + `\q"}`, `{"expires_at":"` + secret + `"}`,
 		`{"roles":["` + secret + `"]}`, `{"metadata":{"` + secret + `":1}}`, `{"metadata":{"` + secret + `":"","` + secret + `":""}}`, `{"credential":{"kind":"` + secret + `"}}`,
@@ -118,8 +124,12 @@ func TestErrorsNeverRepeatBodies(t *testing.T) {
 			var k keyring.Key
 			err = in.apply(&k, hasRole)
 		}
+		var issue keyring.Issue
 		if err == nil {
-			_, err = in.Credential.value.issue("ck")
+			issue, err = in.Credential.value.issue(new(testApp))
+		}
+		if err == nil {
+			_, _, err = kr.Create(t.Context(), keyring.Key{Name: "n"}, issue)
 		}
 		p := problemOf(err, false)
 		if err == nil || strings.Contains(p.detail+p.field, secret[:12]) {

@@ -22,6 +22,15 @@ type testApp struct {
 // store over configurations.
 var testKeyring atomic.Pointer[keyring.Keyring]
 
+// testSealer is the sealer of every testApp.
+var testSealer = func() *keyring.Sealer {
+	s, err := keyring.NewSealer(keyring.NewMasterKey())
+	if err != nil {
+		panic(err)
+	}
+	return s
+}()
+
 func init() { caddy.RegisterModule(new(testApp)) }
 
 func (*testApp) CaddyModule() caddy.ModuleInfo {
@@ -44,7 +53,11 @@ func (a *testApp) Keyring() *keyring.Keyring {
 	return testKeyring.Load()
 }
 func (a *testApp) TokenPrefix() string      { return "ck" }
+func (a *testApp) Sealer() *keyring.Sealer  { return testSealer }
 func (a *testApp) HasRole(name string) bool { return name == "reader" }
+func (a *testApp) KeysInQuery() bool        { return false }
+
+func (a *testApp) Emit(string, map[string]any) {}
 
 // faultyStore fails as it is told.
 type faultyStore struct {

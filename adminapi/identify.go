@@ -31,6 +31,7 @@ func (c *call) identify() error {
 		if key, err = c.keys.Revoke(c.r.Context(), key.ID, keyring.AnyRevision); err != nil {
 			return err
 		}
+		c.tellKey(key, credential)
 	}
 	c.write(http.StatusOK, "application/json", struct {
 		Key        keyView `json:"key"`

@@ -27,11 +27,13 @@ const (
 // importing lets one import at a time be in memory, over all configurations.
 var importing sync.Mutex
 
-// importEntry is a key with a token made elsewhere.
+// importEntry is a key with a credential made elsewhere.
 type importEntry struct {
 	keyInput
 	Token     member[text] `json:"token"`
 	SHA256    member[text] `json:"sha256"`
+	Secret    member[text] `json:"secret"`
+	PublicKey member[text] `json:"public_key"`
 	AllowWeak member[bool] `json:"allow_weak"`
 }
 
@@ -51,6 +53,9 @@ func (c *call) importKeys() error {
 	if err != nil {
 		return importError(err)
 	}
+	for i := range imports {
+		imports[i].Sealer = c.app.Sealer()
+	}
 	keys, err := c.keys.Import(c.r.Context(), imports, c.app.TokenPrefix(), dryRun)
 	if err != nil {
 		return err
@@ -66,6 +71,7 @@ func (c *call) importKeys() error {
 	for i, key := range keys {
 		ids[i] = key.ID
 	}
+	c.tellImport(ids)
 	c.write(http.StatusOK, "application/json", struct {
 		Imported int      `json:"imported"`
 		IDs      []string `json:"ids"`
@@ -166,7 +172,17 @@ func decodeEntries(dec *jsontext.Decoder, entries *entryReader, hasRole func(str
 
 // read checks one entry as far as HTTP is concerned.
 func (e *importEntry) read(hasRole func(string) bool) (keyring.Import, error) {
-	in := keyring.Import{Token: keyring.NewSecret(string(e.Token.value)), AllowWeak: e.AllowWeak.value}
+	in := keyring.Import{
+		Token:     keyring.NewSecret(string(e.Token.value)),
+		Secret:    keyring.NewSecret(string(e.Secret.value)),
+		AllowWeak: e.AllowWeak.value,
+	}
+	if e.PublicKey.present {
+		var err error
+		if in.PublicKey, err = publicKey(e.PublicKey.value); err != nil {
+			return in, err
+		}
+	}
 	if err := e.apply(&in.Key, hasRole); err != nil {
 		return in, err
 	}

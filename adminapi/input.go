@@ -10,6 +10,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/go-json-experiment/json/jsontext"
 
+	"github.com/caddy-apikey/caddy-apikey/hmacsig"
 	"github.com/caddy-apikey/caddy-apikey/keyring"
 )
 
@@ -47,14 +48,16 @@ type editInput struct {
 // credentialInput says which credential to make.
 type credentialInput struct {
 	Kind      member[text]      `json:"kind"`
+	Secret    member[text]      `json:"secret"`
 	PublicKey member[text]      `json:"public_key"`
+	AllowWeak member[bool]      `json:"allow_weak"`
 	ExpiresAt nullable[instant] `json:"expires_at"`
 }
 
 // rotateInput is the body of POST /keys/{id}/rotate.
 type rotateInput struct {
-	Overlap   member[text]      `json:"overlap"`
-	ExpiresAt nullable[instant] `json:"expires_at"`
+	credentialInput
+	Overlap member[text] `json:"overlap"`
 }
 
 // orgInput is the body of PUT and PATCH /orgs/{org}.
@@ -105,16 +108,39 @@ func checkRoles(roles []string, hasRole func(string) bool) error {
 	return nil
 }
 
-// issue says which token to make.
-func (in *credentialInput) issue(prefix string) (keyring.Issue, error) {
-	if in.PublicKey.present || in.Kind.present && in.Kind.value != text(keyring.KindToken) {
-		field := "kind"
-		if in.PublicKey.present {
-			field = "public_key"
-		}
-		return keyring.Issue{}, badField(field, "this version makes tokens only; leave it out, or write \"kind\": \"token\"")
+// issue says which credential to make.
+func (in *credentialInput) issue(a app) (keyring.Issue, error) {
+	issue := keyring.Issue{
+		Kind:      keyring.Kind(in.Kind.value),
+		Prefix:    a.TokenPrefix(),
+		ExpiresAt: time.Time(in.ExpiresAt.value),
+		Sealer:    a.Sealer(),
+		Secret:    keyring.NewSecret(string(in.Secret.value)),
+		AllowWeak: in.AllowWeak.value,
 	}
-	return keyring.Issue{Prefix: prefix, ExpiresAt: time.Time(in.ExpiresAt.value)}, nil
+	if in.Kind.present && issue.Kind == "" {
+		return issue, badField("kind", "must be token, shared_secret or public_key")
+	}
+	if in.Secret.present && issue.Kind != keyring.KindSharedSecret {
+		return issue, badField("secret", `only a credential of kind shared_secret takes one; write "kind": "shared_secret"`)
+	}
+	if in.Secret.present && in.Secret.value == "" {
+		return issue, badField("secret", "must not be empty; leave it out to have one made")
+	}
+	var err error
+	if in.PublicKey.present {
+		issue.PublicKey, err = publicKey(in.PublicKey.value)
+	}
+	return issue, err
+}
+
+// publicKey reads a public key in PEM or as a JWK.
+func publicKey(t text) ([]byte, error) {
+	key, err := hmacsig.ParsePublicKey([]byte(t))
+	if err != nil {
+		return nil, badField("public_key", "must be a public key in PEM or as a JWK, ed25519 or ECDSA with P-256: %v", err)
+	}
+	return key.PublicDER()
 }
 
 // within puts the name of an enclosing object before the field that an error

@@ -48,16 +48,16 @@ func (c *call) createKey() error {
 	if err := in.apply(&spec, c.app.HasRole); err != nil {
 		return err
 	}
-	issue, err := in.Credential.value.issue(c.app.TokenPrefix())
+	issue, err := in.Credential.value.issue(c.app)
 	if err != nil {
 		return within("credential", err)
 	}
-	key, token, err := c.keys.Create(c.r.Context(), spec, issue)
+	key, secret, err := c.keys.Create(c.r.Context(), spec, issue)
 	if err != nil {
 		return err
 	}
 	c.w.Header().Set("Location", root+"keys/"+key.ID)
-	return c.issued(http.StatusCreated, key, 0, token)
+	return c.issued(http.StatusCreated, key, false, secret)
 }
 
 // getKey answers GET keys/{id}.
@@ -86,6 +86,7 @@ func (c *call) patchKey() error {
 	if err != nil {
 		return err
 	}
+	c.tellKey(key, 0)
 	return c.key(key)
 }
 
@@ -98,9 +99,11 @@ func (c *call) deleteKey() error {
 	if err := c.noBody(); err != nil {
 		return err
 	}
-	if err := c.keys.Delete(c.r.Context(), c.vars["id"], revision); err != nil {
+	key, err := c.keys.Delete(c.r.Context(), c.vars["id"], revision)
+	if err != nil {
 		return err
 	}
+	c.tellKey(key, 0)
 	c.w.WriteHeader(http.StatusNoContent)
 	return nil
 }
@@ -125,6 +128,7 @@ func (c *call) changeKey(change func(context.Context, string, uint64) (*keyring.
 	if err != nil {
 		return err
 	}
+	c.tellKey(key, 0)
 	return c.key(key)
 }
 
@@ -133,7 +137,21 @@ func (c *call) key(key *keyring.Key) error {
 	return c.record(http.StatusOK, key.Revision, viewKey(key, time.Now()))
 }
 
-// issued answers with a key and its new token, which is shown this once.
-func (c *call) issued(status int, key *keyring.Key, credential uint32, token keyring.Secret) error {
-	return c.record(status, key.Revision, issuedView{viewKey(key, time.Now()), credential, token.Reveal()})
+// issued answers with a key whose newest credential was made just now, and with
+// its token or shared secret, which is shown this once. numbered says whether
+// the credential's number is told, too.
+func (c *call) issued(status int, key *keyring.Key, numbered bool, secret keyring.Secret) error {
+	made := &key.Credentials[len(key.Credentials)-1]
+	c.tellKey(key, made.N)
+	view := issuedView{Key: viewKey(key, time.Now())}
+	if numbered {
+		view.Credential = made.N
+	}
+	switch made.Kind {
+	case keyring.KindToken:
+		view.Token = secret.Reveal()
+	case keyring.KindSharedSecret:
+		view.Secret = secret.Reveal()
+	}
+	return c.record(status, key.Revision, view)
 }

@@ -66,9 +66,9 @@ func TestOpenAPISchemas(t *testing.T) {
 	// In an order in which each one is possible.
 	for _, call := range []string{
 		"get /keys", "post /keys", "get /keys/{id}", "patch /keys/{id}", "post /keys/{id}/suspend", "post /keys/{id}/resume", "post /keys/{id}/rotate", "get /keys/{id}",
-		"delete /keys/{id}/rotate", "post /keys/{id}/credentials", "get /keys/{id}/credentials", "delete /keys/{id}/credentials/{n}", "post /import", "post /identify",
+		"delete /keys/{id}/rotate", "post /keys/{id}/credentials", "get /keys/{id}/credentials", "delete /keys/{id}/credentials/{n}", "post /import", "post /identify", "post /reseal",
 		"get /orgs", "get /orgs/{org}", "put /orgs/{org}", "patch /orgs/{org}", "post /orgs/{org}/suspend", "post /orgs/{org}/resume", "get /openapi.json",
-		"post /keys/{id}/revoke", "delete /keys/{id}", "get /backup",
+		"post /keys/{id}/revoke", "delete /keys/{id}", "get /backup", "get /health",
 	} {
 		method, path, _ := strings.Cut(call, " ")
 		seen[call] = true

@@ -106,5 +106,6 @@ func (c *call) setOrgState(to keyring.State) error {
 
 // org answers with one org.
 func (c *call) org(status int, org *keyring.Org) error {
+	c.tellOrg(org)
 	return c.record(status, org.Revision, viewOrg(org))
 }

@@ -66,11 +66,12 @@ type orgView struct {
 	Revision  uint64            `json:"revision"`
 }
 
-// issuedView is the one answer that shows a token.
+// issuedView is the one answer that shows a token or a shared secret.
 type issuedView struct {
 	Key        keyView `json:"key"`
 	Credential uint32  `json:"credential,omitzero"`
-	Token      string  `json:"token"`
+	Token      string  `json:"token,omitempty"`
+	Secret     string  `json:"secret,omitempty"`
 }
 
 func viewKey(k *keyring.Key, now time.Time) keyView {

@@ -43,6 +43,7 @@ var (
 	notJSON             = kind{http.StatusUnsupportedMediaType, "not-json", "The body is not declared as JSON"}
 	internalError       = kind{http.StatusInternalServerError, "internal", "Internal error"}
 	outcomeUnknown      = kind{http.StatusServiceUnavailable, "outcome-unknown", "The outcome is unknown"}
+	masterKey           = kind{http.StatusServiceUnavailable, "master-key", "The master key does not fit"}
 	storeUnavailable    = kind{http.StatusServiceUnavailable, "store-unavailable", "The store is unavailable"}
 	notRunning          = kind{http.StatusServiceUnavailable, "not-running", "The keys are not loaded"}
 	busy                = kind{http.StatusServiceUnavailable, "busy", "Busy"}
@@ -134,6 +135,8 @@ func problemOf(err error, conditional bool) *problem {
 		}
 	case errors.Is(err, keyring.ErrState):
 		p = refusal(wrongState, "%s.", sentence(err))
+	case errors.Is(err, keyring.ErrSealed):
+		p = refusal(masterKey, "Nothing was changed: %v. See the option master_key.", err)
 	case errors.Is(err, keyring.ErrFull):
 		p = refusal(storeFull, "Nothing was changed: %v.", err)
 	case errors.Is(err, keyring.ErrUnavailable), errors.Is(err, keyring.ErrDamaged):

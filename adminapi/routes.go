@@ -13,35 +13,38 @@ type route struct {
 	path   string   // below root; {x} is any one segment
 	query  []string // the query parameters it knows
 	static bool     // answers without the running app
+	event  string   // what event handlers are told when it succeeded, "" for nothing
 	serve  func(*call) error
 }
 
 var routes = []route{
 	{method: http.MethodGet, path: "keys", serve: (*call).listKeys, query: keyParams},
-	{method: http.MethodPost, path: "keys", serve: (*call).createKey},
+	{method: http.MethodPost, path: "keys", serve: (*call).createKey, event: "api_key_created"},
 	{method: http.MethodGet, path: "keys/{id}", serve: (*call).getKey},
-	{method: http.MethodPatch, path: "keys/{id}", serve: (*call).patchKey},
-	{method: http.MethodDelete, path: "keys/{id}", serve: (*call).deleteKey},
-	{method: http.MethodPost, path: "keys/{id}/suspend", serve: (*call).suspendKey},
-	{method: http.MethodPost, path: "keys/{id}/resume", serve: (*call).resumeKey},
-	{method: http.MethodPost, path: "keys/{id}/revoke", serve: (*call).revokeKey},
-	{method: http.MethodPost, path: "keys/{id}/rotate", serve: (*call).rotate},
-	{method: http.MethodDelete, path: "keys/{id}/rotate", serve: (*call).cancelRotation},
+	{method: http.MethodPatch, path: "keys/{id}", serve: (*call).patchKey, event: "api_key_changed"},
+	{method: http.MethodDelete, path: "keys/{id}", serve: (*call).deleteKey, event: "api_key_deleted"},
+	{method: http.MethodPost, path: "keys/{id}/suspend", serve: (*call).suspendKey, event: "api_key_suspended"},
+	{method: http.MethodPost, path: "keys/{id}/resume", serve: (*call).resumeKey, event: "api_key_resumed"},
+	{method: http.MethodPost, path: "keys/{id}/revoke", serve: (*call).revokeKey, event: "api_key_revoked"},
+	{method: http.MethodPost, path: "keys/{id}/rotate", serve: (*call).rotate, event: "api_key_rotated"},
+	{method: http.MethodDelete, path: "keys/{id}/rotate", serve: (*call).cancelRotation, event: "api_key_rotation_cancelled"},
 	{method: http.MethodGet, path: "keys/{id}/credentials", serve: (*call).listCredentials},
-	{method: http.MethodPost, path: "keys/{id}/credentials", serve: (*call).addCredential},
-	{method: http.MethodDelete, path: "keys/{id}/credentials/{n}", serve: (*call).endCredential},
+	{method: http.MethodPost, path: "keys/{id}/credentials", serve: (*call).addCredential, event: "api_key_credential_added"},
+	{method: http.MethodDelete, path: "keys/{id}/credentials/{n}", serve: (*call).endCredential, event: "api_key_credential_ended"},
 
-	{method: http.MethodPost, path: "import", serve: (*call).importKeys},
-	{method: http.MethodPost, path: "identify", serve: (*call).identify},
+	{method: http.MethodPost, path: "import", serve: (*call).importKeys, event: "api_keys_imported"},
+	{method: http.MethodPost, path: "identify", serve: (*call).identify, event: "api_key_revoked"},
+	{method: http.MethodPost, path: "reseal", serve: (*call).reseal},
 
 	{method: http.MethodGet, path: "orgs", serve: (*call).listOrgs, query: pageParams},
 	{method: http.MethodGet, path: "orgs/{org}", serve: (*call).getOrg},
-	{method: http.MethodPut, path: "orgs/{org}", serve: (*call).putOrg},
-	{method: http.MethodPatch, path: "orgs/{org}", serve: (*call).patchOrg},
-	{method: http.MethodPost, path: "orgs/{org}/suspend", serve: (*call).suspendOrg},
-	{method: http.MethodPost, path: "orgs/{org}/resume", serve: (*call).resumeOrg},
+	{method: http.MethodPut, path: "orgs/{org}", serve: (*call).putOrg, event: "api_key_org_changed"},
+	{method: http.MethodPatch, path: "orgs/{org}", serve: (*call).patchOrg, event: "api_key_org_changed"},
+	{method: http.MethodPost, path: "orgs/{org}/suspend", serve: (*call).suspendOrg, event: "api_key_org_suspended"},
+	{method: http.MethodPost, path: "orgs/{org}/resume", serve: (*call).resumeOrg, event: "api_key_org_resumed"},
 
 	{method: http.MethodGet, path: "backup", serve: (*call).backup},
+	{method: http.MethodGet, path: "health", serve: (*call).health, static: true},
 	{method: http.MethodGet, path: "openapi.json", serve: (*call).openAPI, static: true},
 }
 

@@ -3,6 +3,7 @@ package caddyapikey
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"sync/atomic"
 	"time"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 
+	"github.com/caddy-apikey/caddy-apikey/internal/redact"
 	"github.com/caddy-apikey/caddy-apikey/keyring"
 )
 
@@ -29,10 +31,11 @@ type App struct {
 	// Where keys are kept. Default: `bolt`, a file in Caddy's data directory.
 	StoreRaw json.RawMessage `json:"store,omitempty" caddy:"namespace=api_keys.stores inline_key=module"`
 
-	// The key that seals shared secrets, usually a placeholder such as
-	// `{file./run/secrets/api_keys}`. Tokens need none: only their SHA-256 is
-	// kept. It has no effect until keys can hold shared secrets.
-	MasterKey string `json:"master_key,omitempty"`
+	// The master keys that seal shared secrets, as placeholders such as
+	// `{file./run/secrets/api_keys}`: each is 32 random bytes in base64 or hex.
+	// The first seals, all open, so that one can be replaced. Tokens and public
+	// keys need none. Default: a file beside the store, made once.
+	MasterKeys []string `json:"master_key,omitempty"`
 
 	// What new tokens begin with: 1 to 16 letters, digits or inner underscores.
 	// Tokens made with another prefix stay valid. Default: `ck`.
@@ -49,8 +52,17 @@ type App struct {
 	roles  keyring.Roles
 	logger *zap.Logger
 
+	announcer   *announcer
+	generation  atomic.Uint64 // which of the configurations that were started
+	keysInQuery atomic.Bool   // a handler reads keys from the query
+
+	serverLogger *zap.Logger // of Caddy's server
+	guarded      []*guardedServer
+
 	held    bool // a reference of the pool is ours to give back
 	keyring atomic.Pointer[keyring.Keyring]
+	sealer  atomic.Pointer[keyring.Sealer]
+	rings   []*nonces // for each window that a handler has
 }
 
 // Retain is how long records of use are kept; zero keeps the default.
@@ -72,13 +84,17 @@ func (*App) CaddyModule() caddy.ModuleInfo {
 // that is open in this process already.
 func (a *App) Provision(ctx caddy.Context) error {
 	a.logger = ctx.Logger()
+	a.serverLogger = ctx.Logger(httpModule)
 	if a.Prefix == "" {
 		a.Prefix = keyring.DefaultTokenPrefix
 	}
 	if err := keyring.ValidateTokenPrefix(a.Prefix); err != nil {
 		return err
 	}
-	var err error
+	err := learnNames(redact.Names{Prefixes: []string{a.Prefix}})
+	if err != nil {
+		return err
+	}
 	if a.roles, err = keyring.NewRoles(a.Roles); err != nil {
 		return err
 	}
@@ -90,22 +106,47 @@ func (a *App) Provision(ctx caddy.Context) error {
 		return fmt.Errorf("loading the store: %v", err)
 	}
 	a.store = store.(storeOpener)
-	if a.MasterKey != "" {
-		a.logger.Warn("master_key has no effect yet: this version keeps no shared secrets")
+	sealer, err := a.configuredSealer()
+	if err != nil {
+		return err
 	}
+	if a.announcer, err = newAnnouncer(ctx, a.logger); err != nil {
+		return err
+	}
+	if err := ctx.GetMetricsRegistry().Register(metrics); err != nil {
+		return err
+	}
+	a.sealer.Store(sealer)
 	if a.Retain != nil {
 		a.logger.Warn("retain has no effect yet: this version keeps no record of use")
 	}
 	// On a reload requests may come in before Start: apps start in no order.
 	if kr := shareOpenKeyring(a.store); kr != nil {
 		a.hold(kr)
+		return a.useMasterKey(kr)
 	}
 	return nil
 }
 
 // Start opens the store and reads the keys, unless Provision found them in
-// memory.
+// memory, and warns of logs that would show keys.
 func (a *App) Start() error {
+	if err := a.open(); err != nil {
+		return err
+	}
+	if err := a.openRings(a.Keyring()); err != nil {
+		return err
+	}
+	a.generation.Store(generations.Add(1))
+	a.announcer.begin()
+	a.checkLogs()
+	return nil
+}
+
+// generations counts the apps that were started in this process.
+var generations atomic.Uint64
+
+func (a *App) open() error {
 	if a.held {
 		return nil
 	}
@@ -115,6 +156,9 @@ func (a *App) Start() error {
 		return err
 	}
 	a.hold(kr)
+	if err := a.useMasterKey(kr); err != nil {
+		return err
+	}
 	stats := kr.Stats()
 	a.logger.Info("keys loaded",
 		zap.Int("keys", stats.Keys),
@@ -133,29 +177,41 @@ func (a *App) hold(kr *keyring.Keyring) {
 	a.keyring.Store(kr)
 }
 
-// Stop does nothing: requests that are being served need the keys until
+// Stop ends the events. Requests that are being served need the keys until
 // Cleanup.
-func (a *App) Stop() error { return nil }
+func (a *App) Stop() error {
+	a.announcer.end()
+	return nil
+}
 
 // Cleanup gives the keys back. From now on the handlers of this configuration
 // refuse what still reaches them.
 func (a *App) Cleanup() error {
 	a.keyring.Store(nil)
+	if a.announcer != nil { // nil if provisioning failed
+		a.announcer.end()
+	}
 	if !a.held {
 		return nil
 	}
 	a.held = false
-	return releaseKeyring(a.store)
+	return errors.Join(a.releaseRings(), releaseKeyring(a.store))
 }
 
 // Keyring returns the keys, or nil while the app is not running.
 func (a *App) Keyring() *keyring.Keyring { return a.keyring.Load() }
+
+// Sealer returns what seals shared secrets, nil if there is no master key.
+func (a *App) Sealer() *keyring.Sealer { return a.sealer.Load() }
 
 // TokenPrefix returns what new tokens begin with.
 func (a *App) TokenPrefix() string { return a.Prefix }
 
 // HasRole reports whether the configuration defines a role.
 func (a *App) HasRole(name string) bool { return a.roles.Has(name) }
+
+// KeysInQuery reports whether a site reads keys from the query.
+func (a *App) KeysInQuery() bool { return a.keysInQuery.Load() }
 
 // Interface guards
 var (

@@ -20,6 +20,7 @@ func init() {
 // parseGlobalOption makes the app's configuration of the global option.
 func parseGlobalOption(d *caddyfile.Dispenser, existing any) (any, error) {
 	if existing != nil {
+		d.Next() // for the line
 		return nil, d.Err("the global option api_keys is given twice; write all of it in one block")
 	}
 	app := new(App)
@@ -33,7 +34,7 @@ func parseGlobalOption(d *caddyfile.Dispenser, existing any) (any, error) {
 //
 //	api_keys {
 //	    store <module> [<args...>]
-//	    master_key <text>
+//	    master_key <placeholder...>
 //	    token_prefix <prefix>
 //	    role <name> <scope...>
 //	    retain [usage <duration>] [calls <duration>] [audit <duration>]
@@ -66,14 +67,26 @@ func (a *App) unmarshalOption(d *caddyfile.Dispenser, option string) error {
 			return d.Err("store: write the kind of store, such as `store bolt /var/lib/caddy/api_keys.db`")
 		}
 		name := d.Val()
-		module, err := caddyfile.UnmarshalModule(d, "api_keys.stores."+name)
+		id := "api_keys.stores." + name
+		if strings.ContainsAny(name, `/\`) {
+			return d.Errf("store %s: write the kind of store in front of the path: `store bolt %[1]s`", name)
+		}
+		if _, err := caddy.GetModule(id); err != nil {
+			return d.Errf("store %s: this Caddy has no module %s; write `store bolt <path>`", name, id)
+		}
+		module, err := caddyfile.UnmarshalModule(d, id)
 		if err != nil {
 			return err
 		}
 		a.StoreRaw = caddyconfig.JSONModuleObject(module, "module", name, nil)
 	case "master_key":
-		if !d.AllArgs(&a.MasterKey) {
-			return d.Err("master_key: write one value, such as {file./run/secrets/api_keys}")
+		if a.MasterKeys = d.RemainingArgs(); len(a.MasterKeys) == 0 {
+			return d.Err("master_key: write where it is, such as {file./run/secrets/api_keys}; the first of several seals, the others only open")
+		}
+		for _, reference := range a.MasterKeys {
+			if err := checkMasterKeyReference(reference); err != nil {
+				return d.WrapErr(err)
+			}
 		}
 	case "token_prefix":
 		if !d.AllArgs(&a.Prefix) {
@@ -90,8 +103,11 @@ func (a *App) unmarshalOption(d *caddyfile.Dispenser, option string) error {
 		if a.Roles[args[0]] != nil {
 			return d.Errf("role %s is defined twice", args[0])
 		}
+		if hint := scopeHint(accessRequire, args[1:]); hint != "" {
+			return d.Errf("role %s: %s", args[0], hint)
+		}
 		if _, err := keyring.NewRoles(map[string][]string{args[0]: args[1:]}); err != nil {
-			return d.WrapErr(err)
+			return d.Errf("%v: write it as in `role reader contacts:read deals:read`", err)
 		}
 		if a.Roles == nil {
 			a.Roles = make(map[string][]string)
@@ -100,6 +116,9 @@ func (a *App) unmarshalOption(d *caddyfile.Dispenser, option string) error {
 	case "retain":
 		return a.unmarshalRetain(d)
 	default:
+		if hint := globalHint(option); hint != "" {
+			return d.Errf("%s: %s", option, hint)
+		}
 		return d.Errf("unknown option %q: write store, token_prefix, role, master_key or retain", option)
 	}
 	return nil

@@ -38,6 +38,7 @@ func (Authenticator) CaddyModule() caddy.ModuleInfo {
 // Provision sets up the one rule that the provider stands for.
 func (a *Authenticator) Provision(ctx caddy.Context) error {
 	a.handler.From = a.From
+	a.handler.Signature = &Signature{} // a provider cannot say why it refuses, which signing clients have to know
 	a.handler.Rules = []*Rule{{Name: "authentication", Scopes: a.Scopes}}
 	return a.handler.Provision(ctx)
 }
@@ -45,14 +46,18 @@ func (a *Authenticator) Provision(ctx caddy.Context) error {
 // Authenticate reports whether the request carries a key that may pass, and
 // which. The key is removed from the request. It never returns an error: who
 // cannot decide does not let in.
-func (a *Authenticator) Authenticate(_ http.ResponseWriter, r *http.Request) (caddyauth.User, bool, error) {
+func (a *Authenticator) Authenticate(w http.ResponseWriter, r *http.Request) (caddyauth.User, bool, error) {
+	if !a.handler.guardTrailers(r) {
+		return caddyauth.User{}, false, nil
+	}
 	a.handler.strict.scrub(r.Header)
 	var d decision
 	a.handler.decide(r, &d)
+	a.handler.record(r, &d, true)
 	if d.why != nil {
-		a.handler.logRefusal(r, &d)
 		return caddyauth.User{}, false, nil
 	}
+	a.handler.protectCaches(w.Header(), d.found, nil)
 	strip(r, d.found, a.handler.From)
 	stripOriginal(r, d.found)
 	a.handler.introduce(r, d.key)

@@ -29,6 +29,7 @@ func parseDirective(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error)
 // unmarshal sets up the handler. Syntax:
 //
 //	api_key {
+//	    name <name>
 //	    from bearer | basic | header <name> | query <name> | cookie <name>
 //	    signature hawk|message...
 //	    mode enforce|observe
@@ -44,6 +45,8 @@ func parseDirective(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error)
 //	    require  <matcher> [<scope...>] {
 //	        name <name>
 //	        signed
+//	        signed_body buffer|stream|off
+//	        body_limit <size>
 //	        audit
 //	        data <category>
 //	    }
@@ -53,9 +56,21 @@ func parseDirective(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error)
 func (hd *Handler) unmarshal(h httpcaddyfile.Helper) error {
 	h.Next() // the directive's name
 	if h.NextArg() {
-		return h.Errf("api_key takes no argument, but got %q: a matcher here would let everything else pass without a key; write rules inside the block, or put api_key into a handle block", h.Val())
+		if !isMatcher(h.Val()) { // perhaps a key: not to be repeated
+			return h.Errf("api_key takes no argument: write its rules in a block; %s", optionHint("keys"))
+		}
+		return h.Errf("api_key takes no argument, but got %q: a matcher here would let everything else pass without a key; write rules inside the block, such as `require %[1]s contacts:read`, or put api_key into a handle block", h.Val())
 	}
+	seen := make(map[string]bool)
 	for nesting := h.Nesting(); h.NextBlock(nesting); {
+		option := h.Val()
+		switch option {
+		case "mode", "errors", "realm":
+			if seen[option] {
+				return h.Errf("%s is given twice; leave one out", option)
+			}
+			seen[option] = true
+		}
 		if err := hd.unmarshalLine(h); err != nil {
 			return err
 		}
@@ -68,19 +83,17 @@ func (hd *Handler) unmarshal(h httpcaddyfile.Helper) error {
 
 func (hd *Handler) unmarshalLine(h httpcaddyfile.Helper) error {
 	switch option := h.Val(); option {
+	case "name":
+		if !h.AllArgs(&hd.Name) {
+			return h.Err("name: write one name, such as crm")
+		}
+		if err := checkSiteName(hd.Name); err != nil {
+			return h.WrapErr(err)
+		}
 	case "from":
 		return hd.unmarshalFrom(h)
 	case "signature":
-		args := h.RemainingArgs()
-		if len(args) == 0 {
-			return h.Err("signature: write hawk, message or both")
-		}
-		for _, s := range args {
-			if s != "hawk" && s != "message" {
-				return h.Errf("signature %q: write hawk or message", s)
-			}
-		}
-		hd.Signatures = append(hd.Signatures, args...)
+		return hd.unmarshalSignature(h)
 	case "mode":
 		return oneOf(h, &hd.Mode, modeEnforce, modeObserve)
 	case "errors":
@@ -116,15 +129,18 @@ func (hd *Handler) unmarshalLine(h httpcaddyfile.Helper) error {
 	case accessRequire, accessPublic, accessOptional:
 		return hd.unmarshalRule(h)
 	default:
-		return h.Errf("unknown option %q: write require, public, optional, from, forward, mode, errors, relax, cors, keep_credential, realm or signature", option)
+		if hint := optionHint(option); hint != "" {
+			return h.Errf("%s: %s", option, hint)
+		}
+		return h.Errf("unknown option %q: write require, public, optional, name, from, forward, mode, errors, relax, cors, keep_credential, realm or signature", option)
 	}
 	return noBlock(h)
 }
 
 func (hd *Handler) unmarshalFrom(h httpcaddyfile.Helper) error {
 	args := h.RemainingArgs()
-	if len(args) == 0 || len(args) > 2 {
-		return h.Err("from: write bearer, basic, header <name>, query <name> or cookie <name>")
+	if hint := sourceHint(args); hint != "" {
+		return h.Errf("from: %s", hint)
 	}
 	s := Source{Kind: SourceKind(args[0])}
 	if len(args) == 2 {
@@ -146,16 +162,23 @@ func (hd *Handler) unmarshalRule(h httpcaddyfile.Helper) error {
 	}
 	matcherSet, ok, err := h.MatcherToken()
 	if err != nil {
-		return err
+		return h.Errf("%s %s: no such matcher is defined: write one beside api_key, such as `@read method GET HEAD`", access, h.Val())
 	}
 	if !ok {
-		return h.Errf("%s: write which requests it is about: @name of a matcher, a path beginning with /, or * for all", access)
+		example := "/health"
+		if access == accessRequire {
+			example = "* contacts:read"
+		}
+		return h.Errf("%s: write which requests it is about: @name of a matcher, a path beginning with /, or * for all, such as `%[1]s %s`", access, example)
 	}
 	rule.Name = hd.freeName(ruleName(h.Val()))
 	if matcherSet != nil {
 		rule.MatcherSetsRaw = caddyhttp.RawMatcherSets{matcherSet}
 	}
 	rule.Scopes = h.RemainingArgs()
+	if hint := scopeHint(access, rule.Scopes); hint != "" {
+		return h.Errf("%s: %s", access, hint)
+	}
 	if access != accessRequire && len(rule.Scopes) > 0 {
 		return h.Errf("%s takes no scopes: write `require` for those", access)
 	}
@@ -175,6 +198,9 @@ func (hd *Handler) unmarshalRule(h httpcaddyfile.Helper) error {
 
 func (hd *Handler) unmarshalCondition(h httpcaddyfile.Helper, access string, rule *Rule) error {
 	condition := h.Val()
+	if hint := conditionHint(condition); hint != "" {
+		return h.Errf("%s: %s", condition, hint)
+	}
 	if access != accessRequire && condition != "name" && condition != "data" {
 		return h.Errf("%s in a %s rule: only name and data are possible there", condition, access)
 	}
@@ -193,13 +219,29 @@ func (hd *Handler) unmarshalCondition(h httpcaddyfile.Helper, access string, rul
 	case "signed":
 		rule.Signed = true
 		return noArgs(h, condition)
+	case "signed_body":
+		if !h.AllArgs(&rule.SignedBody) {
+			return h.Err("signed_body: write buffer, stream or off")
+		}
+		if err := checkSignedBody(rule.SignedBody); err != nil {
+			return h.WrapErr(err)
+		}
+	case "body_limit":
+		if err := sizeArg(h, &rule.BodyLimit); err != nil {
+			return err
+		}
 	case "audit":
 		rule.Audit = true
 		return noArgs(h, condition)
 	default:
-		return h.Errf("unknown condition %q: write name, signed, audit or data", condition)
+		return h.Errf("unknown condition %q: write name, signed, signed_body, body_limit, audit or data", condition)
 	}
 	return noBlock(h)
+}
+
+// isMatcher reports whether a word has the form of a matcher.
+func isMatcher(word string) bool {
+	return word == "*" || strings.HasPrefix(word, "@") || strings.HasPrefix(word, "/")
 }
 
 // ruleName names a rule after its matcher.
@@ -242,7 +284,10 @@ func oneOf(h httpcaddyfile.Helper, field *string, a, b string) error {
 
 func noArgs(h httpcaddyfile.Helper, option string) error {
 	if h.NextArg() {
-		return h.Errf("%s takes no argument, but got %q", option, h.Val())
+		if option == "cors" {
+			return h.Errf("cors takes no argument: the list of origins %s", ofKeys)
+		}
+		return h.Errf("%s takes no argument, but got %q: write it alone", option, h.Val())
 	}
 	return noBlock(h)
 }

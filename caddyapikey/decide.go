@@ -17,7 +17,18 @@ type decision struct {
 	public bool
 	found  found
 	key    keyring.Proven // zero: no credential, or an unknown one
+	signed signature      // that the key proved itself by, nil for a token
 	rules  ruleSet        // the rules that matched
+
+	claim   signature // that the request carries, proven or not
+	release func()    // gives back what the body takes, nil for nothing
+}
+
+// done is called when the request was served.
+func (d *decision) done() {
+	if d.release != nil {
+		d.release()
+	}
 }
 
 // decide fills d. It changes nothing about the request.
@@ -68,7 +79,18 @@ func (h *Handler) decide(r *http.Request, d *decision) {
 
 // authenticate finds the one credential and has it proven.
 func (h *Handler) authenticate(kr *keyring.Keyring, r *http.Request, d *decision) *refusal {
+	s, why := h.findSignature(r, kr)
+	if why != nil {
+		return why
+	}
 	f, result := extract(r, h.From)
+	if s != nil {
+		if result != extractNone {
+			return severalKeys
+		}
+		d.claim = s
+		return h.authenticateSigned(kr, r, d, s)
+	}
 	switch result {
 	case extractNone:
 		return missingKey
@@ -95,9 +117,10 @@ func originalURI(r *http.Request) string {
 }
 
 // isEarlyData reports whether the request may be a replay of TLS early data, as
-// seen here or by a proxy in front (RFC 8470).
+// seen here or by a proxy in front. Any other value than 1, and more than one,
+// mean the same (RFC 8470 section 5.1).
 func isEarlyData(r *http.Request) bool {
-	return r.TLS != nil && !r.TLS.HandshakeComplete || firstLine(r.Header["Early-Data"]) == "1"
+	return r.TLS != nil && !r.TLS.HandshakeComplete || r.Header["Early-Data"] != nil
 }
 
 // firstLine is what Header.Get returns, for a name that is in canonical form

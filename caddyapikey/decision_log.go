@@ -2,6 +2,7 @@ package caddyapikey
 
 import (
 	"net/http"
+	"net/netip"
 
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
@@ -11,12 +12,15 @@ import (
 // who proved nothing are many and anonymous, so they are logged at debug level;
 // a key of ours that is refused is worth an operator's look. The query is left
 // out: it may hold a key.
-func (h *Handler) logRefusal(r *http.Request, d *decision) {
+func (h *Handler) logRefusal(r *http.Request, d *decision, enforced bool) {
 	level, message := zapcore.DebugLevel, "refused"
 	if d.why.proven || d.why == ruleFailed || d.why == notReady {
 		level = zapcore.InfoLevel
 	}
-	if h.Mode == modeObserve {
+	if d.why == exposedKey {
+		level = zapcore.WarnLevel // a secret that must not travel has travelled
+	}
+	if !enforced {
 		level, message = zapcore.InfoLevel, "would be refused"
 	}
 	entry := h.logger.Check(level, message)
@@ -24,14 +28,11 @@ func (h *Handler) logRefusal(r *http.Request, d *decision) {
 		return
 	}
 	addr, _ := clientAddr(r)
-	client := "unknown"
-	if addr.IsValid() {
-		client = addr.String()
-	}
 	fields := []zap.Field{
 		zap.String("reason", d.why.reason),
 		zap.Int("status", d.why.status),
-		zap.String("client", client),
+		zap.String("site", h.placeOf(r).site.name),
+		zap.String("client", textOf(addr)),
 		zap.String("method", r.Method),
 		zap.String("host", r.Host),
 		zap.String("path", r.URL.Path),
@@ -47,6 +48,14 @@ func (h *Handler) logRefusal(r *http.Request, d *decision) {
 		fields = append(fields, zap.String("key", d.key.ID()), zap.String("org", d.key.Org()))
 	}
 	entry.Write(fields...)
+}
+
+// textOf writes a client's address.
+func textOf(addr netip.Addr) string {
+	if !addr.IsValid() {
+		return "unknown"
+	}
+	return addr.String()
 }
 
 func (h *Handler) ruleNames(set *ruleSet) []string {

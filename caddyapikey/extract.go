@@ -71,10 +71,9 @@ func (s *Source) normalize() error {
 	case SourceHeader:
 		s.Name = http.CanonicalHeaderKey(s.Name)
 		if !onlyChars(s.Name, "-") {
-			return fmt.Errorf("from header: %q is not a header name of letters, digits and '-'", s.Name)
+			return fmt.Errorf("from header: %q is not a header name of letters, digits and '-', such as X-API-Key", s.Name)
 		}
-		switch s.Name {
-		case "Cookie", "Host", "Connection", "Content-Length", "Referer", "Te", "Trailer", "Transfer-Encoding", "Upgrade":
+		if hasMeaning(s.Name) {
 			return fmt.Errorf("from header: %s has a meaning of its own and cannot hold a token", s.Name)
 		}
 	case SourceQuery, SourceCookie:
@@ -85,6 +84,17 @@ func (s *Source) normalize() error {
 		return fmt.Errorf("from %q: write bearer, basic, header, query or cookie", s.Kind)
 	}
 	return nil
+}
+
+// hasMeaning reports whether a header, in canonical form, says something to servers and proxies, so that
+// it can hold neither a token nor an identity.
+func hasMeaning(name string) bool {
+	switch name {
+	case "Connection", "Content-Length", "Cookie", "Host", "Keep-Alive", "Proxy-Authenticate", "Proxy-Authorization",
+		"Proxy-Connection", "Referer", "Te", "Trailer", "Transfer-Encoding", "Upgrade":
+		return true
+	}
+	return false
 }
 
 // String returns the source as it is written in a Caddyfile, without `from`.

@@ -1,11 +1,13 @@
 package caddyapikey
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 	"regexp"
 	"slices"
 	"strings"
+	"sync/atomic"
 
 	"go.uber.org/zap"
 
@@ -47,6 +49,11 @@ const (
 // and `handle_errors` routes, with `errors caddy`: `{http.api_key.reason}` and
 // `{http.api_key.required_scope}`.
 type Handler struct {
+	// What the site is called in metrics, logs and events: up to 64 letters,
+	// digits and `.` `_` `-`. Default: the name of its HTTP server, such as
+	// `srv0`.
+	Name string `json:"name,omitempty"`
+
 	// The policy. Every rule that matches a request must be satisfied; their
 	// order does not matter.
 	Rules []*Rule `json:"rules,omitempty"`
@@ -55,9 +62,9 @@ type Handler struct {
 	// one. Default: the Bearer scheme and the header X-API-Key.
 	From []Source `json:"from,omitempty"`
 
-	// The signature schemes that are accepted: `hawk`, `message`. It has no
-	// effect until keys can sign.
-	Signatures []string `json:"signatures,omitempty"`
+	// Which signed requests are accepted. Default: Hawk and HTTP Message
+	// Signatures, within 60 seconds.
+	Signature *Signature `json:"signature,omitempty"`
 
 	// `enforce`, or `observe`: decide and log, but let every request pass.
 	// Default: `enforce`.
@@ -90,6 +97,8 @@ type Handler struct {
 	strict Strict
 	owned  headerOwner
 	vary   []string // the Vary line that tells caches keys apart; never changed
+	nonces *nonces  // that signed requests used
+	place  *atomic.Pointer[place]
 }
 
 // CaddyModule returns the Caddy module information.
@@ -110,6 +119,12 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 		return err
 	}
 	h.app = app.(*App)
+	h.place = new(atomic.Pointer[place])
+	if h.Name != "" {
+		if err := checkSiteName(h.Name); err != nil {
+			return err
+		}
+	}
 	if h.Realm == "" {
 		h.Realm = "api"
 	}
@@ -128,17 +143,16 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	if h.Errors != errorsProblem && h.Errors != errorsCaddy {
 		return fmt.Errorf("errors %q: write %s or %s", h.Errors, errorsProblem, errorsCaddy)
 	}
-	for _, s := range h.Signatures {
-		if s != "hawk" && s != "message" {
-			return fmt.Errorf("signature %q: write hawk or message", s)
-		}
-	}
 	if h.strict, err = newStrict(h.Relax); err != nil {
 		return err
 	}
 	if err := h.provisionSources(); err != nil {
 		return err
 	}
+	if err := h.provisionSignature(); err != nil {
+		return err
+	}
+	h.app.guard(ctx, h.From)
 	if err := h.provisionForward(); err != nil {
 		return err
 	}
@@ -153,14 +167,18 @@ func (h *Handler) provisionSources() error {
 	if err := normalizeSources(h.From); err != nil {
 		return err
 	}
+	if err := learnNames(namesOf(h.From)); err != nil {
+		return err
+	}
 	var names []string
 	for _, s := range h.From {
-		switch s.Kind {
-		case SourceHeader, SourceCookie:
-			names = append(names, s.headerName())
-		case SourceQuery:
+		if name := s.headerName(); name != "" && !slices.Contains(names, name) {
+			names = append(names, name)
+		}
+		if s.Kind == SourceQuery {
 			h.logger.Warn("keys in the query end up in logs, histories and Referer headers; prefer a header",
 				zap.String("parameter", s.Name))
+			h.app.keysInQuery.Store(true)
 		}
 	}
 	if len(names) > 0 {
@@ -194,21 +212,27 @@ func normalizeSources(sources []Source) error {
 // it strips the credential, sets the identity and hands on.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
 	h.owned.remove(r.Header)
-	if h.owned.ownsAny(r.Trailer) || overrideHeaders.ownsAny(r.Trailer) {
-		// Trailers come after the body, too late to be removed.
-		return h.refuse(w, r, &decision{why: badRequest})
+	if !h.guardTrailers(r) {
+		d := decision{why: badRequest}
+		h.record(r, &d, true)
+		return h.refuse(w, r, &d)
 	}
 	if h.CORS && h.Mode == modeEnforce && isPreflight(r) && h.answerPreflight(w, r) {
+		h.placeOf(r).site.preflight.Add(1)
 		return nil
 	}
 	h.strict.scrub(r.Header)
 	var d decision
 	h.decide(r, &d)
+	if d.why == nil && d.signed != nil {
+		defer d.done()
+		d.why = h.settle(r, &d)
+	}
+	h.record(r, &d, h.Mode == modeEnforce)
 	if h.CORS && !d.public {
 		w = allowOrigin(w, r, h.app.Keyring())
 	}
 	if d.why != nil {
-		h.logRefusal(r, &d)
 		if h.Mode == modeEnforce {
 			return h.refuse(w, r, &d)
 		}
@@ -220,19 +244,31 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 		h.introduce(r, keyring.Proven{})
 		return next.ServeHTTP(w, r)
 	}
-	h.protectCaches(w.Header(), d.found)
+	h.protectCaches(w.Header(), d.found, d.signed)
 	if !d.key.IsZero() && !h.KeepCredential && h.Mode == modeEnforce {
-		strip(r, d.found, h.From)
-		stripOriginal(r, d.found)
+		if d.signed != nil {
+			d.signed.strip(r)
+		} else {
+			strip(r, d.found, h.From)
+			stripOriginal(r, d.found)
+		}
 	}
 	h.introduce(r, d.key)
-	return next.ServeHTTP(w, r)
+	if d.signed == nil {
+		return next.ServeHTTP(w, r)
+	}
+	w, finish := h.answerSigned(w, d.signed)
+	if err := next.ServeHTTP(w, r); err != nil {
+		return err
+	}
+	return finish()
 }
 
 // protectCaches keeps a shared cache from serving one key's response to
 // another. Caches do so by themselves for Authorization only (RFC 9111 section
-// 3.5).
-func (h *Handler) protectCaches(header http.Header, f found) {
+// 3.5), and not if the upstream calls the response public, nor for what they
+// stored of an optional route.
+func (h *Handler) protectCaches(header http.Header, f found, signed signature) {
 	switch {
 	case h.vary == nil:
 	case header["Vary"] == nil:
@@ -240,31 +276,42 @@ func (h *Handler) protectCaches(header http.Header, f found) {
 	default:
 		header["Vary"] = append(header["Vary"], h.vary...)
 	}
-	if f.source != nil && f.source.Kind == SourceQuery {
+	if f.source != nil && f.source.Kind == SourceQuery || signed != nil {
 		header.Add("Cache-Control", "private")
 	}
 }
 
-// withhold removes a key of ours from a request that needs none, so that it
-// does not travel on. What is not ours is the upstream's and stays.
+// withhold removes keys of ours from a request that needs none, so that they do
+// not travel on. What is not ours is the upstream's and stays; but two in one
+// place are nobody's, and go.
 func (h *Handler) withhold(r *http.Request) {
 	kr := h.app.Keyring()
 	if kr == nil || h.KeepCredential || h.Mode != modeEnforce {
 		return
 	}
-	if f, result := extract(r, h.From); result == extractOne && kr.Knows(f.token, h.app.Prefix) {
+	for i := range h.From {
+		f, result := extract(r, h.From[i:i+1])
+		switch {
+		case result == extractSeveral || result == extractAmbiguous:
+			f.source = &h.From[i] // without a token: the Referer goes, too
+		case result != extractOne || !kr.Knows(f.token, h.app.Prefix):
+			continue
+		}
 		strip(r, f, h.From)
 		stripOriginal(r, f)
 	}
 }
 
-// stripOriginal removes a key in the query also from the URL that Caddy goes
-// back to when it runs error routes, which may proxy, too.
+// stripOriginal removes a key in the query also from the request as it came in,
+// which placeholders show and Caddy goes back to when it runs error routes.
 func stripOriginal(r *http.Request, f found) {
 	original, ok := r.Context().Value(caddyhttp.OriginalRequestCtxKey).(http.Request)
-	if ok && f.source.Kind == SourceQuery && original.URL != nil && original.URL != r.URL {
-		stripQuery(&http.Request{URL: original.URL}, f.source.Name)
+	if !ok || f.source.Kind != SourceQuery || original.URL == nil {
+		return
 	}
+	stripQuery(&original, f.source.Name)
+	// In place: the placeholders look at this very request.
+	*r = *r.WithContext(context.WithValue(r.Context(), caddyhttp.OriginalRequestCtxKey, original))
 }
 
 // Interface guards

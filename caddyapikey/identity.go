@@ -35,9 +35,15 @@ type identity struct{ key keyring.Proven }
 // introduce makes the key, or nobody, known to the handlers behind us and, as configured,
 // to the upstream.
 func (h *Handler) introduce(r *http.Request, key keyring.Proven) {
-	id := &identity{key}
 	repl := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
-	repl.Map(id.placeholder)
+	known, _ := repl.Get(identityKey)
+	id, again := known.(*identity)
+	if again {
+		id.key = key // a second handler decided anew
+	} else {
+		id = &identity{key}
+		repl.Map(id.placeholder)
+	}
 	for _, f := range h.Forward {
 		if value, _ := id.field(f.Field); value != "" {
 			r.Header.Set(f.Header, value)
@@ -98,6 +104,9 @@ func (h *Handler) provisionForward() error {
 			return fmt.Errorf("forward %s: %q is not a header name; write one of letters, digits and hyphens", f.Field, f.Header)
 		}
 		f.Header = http.CanonicalHeaderKey(f.Header)
+		if hasMeaning(f.Header) {
+			return fmt.Errorf("forward %s: %s has a meaning of its own; choose another header", f.Field, f.Header)
+		}
 		for _, s := range h.From {
 			if f.Header == s.headerName() {
 				return fmt.Errorf("forward %s: keys are read from the header %s; choose another one", f.Field, f.Header)

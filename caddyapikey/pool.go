@@ -36,7 +36,7 @@ func openKeyring(ctx context.Context, store storeOpener) (*keyring.Keyring, erro
 		if err != nil {
 			return nil, err
 		}
-		kr, err := keyring.Open(ctx, opened, keyring.Options{})
+		kr, err := keyring.Open(ctx, opened, keyring.Options{Committed: metrics.committed})
 		if err != nil {
 			return nil, err
 		}

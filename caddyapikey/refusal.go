@@ -5,10 +5,12 @@ import (
 	"errors"
 	"net/http"
 	"strconv"
+	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
+	"github.com/caddy-apikey/caddy-apikey/hmacsig"
 	"github.com/caddy-apikey/caddy-apikey/keyring"
 )
 
@@ -43,6 +45,23 @@ var (
 	suspendedKey    = &refusal{"suspended_key", http.StatusUnauthorized, "API key suspended", "The API key is suspended.", true}
 	revokedKey      = &refusal{"revoked_key", http.StatusUnauthorized, "API key revoked", "The API key was revoked.", true}
 	mustSign        = &refusal{"signature_required", http.StatusUnauthorized, "Signed request required", "A bare token is not enough here; the request must be signed.", true}
+	exposedKey      = &refusal{"exposed_credential", http.StatusUnauthorized, "Credential exposed", "The key must sign its requests; what was sent instead may have been seen and should be rotated.", true}
+	badSyntax       = &refusal{"malformed_signature", http.StatusBadRequest, "Malformed signature", "The request's signature cannot be read, or can be read in two ways.", false}
+	badSignature    = &refusal{"invalid_signature", http.StatusUnauthorized, "Invalid signature", "The signature is not one of the key that it names, for this request.", false}
+	thinSignature   = &refusal{"signature_coverage", http.StatusUnauthorized, "Signature covers too little", "The signature leaves out a part of the request that must be signed.", false}
+	secretSealed    = &refusal{"secret_unavailable", http.StatusServiceUnavailable, "Cannot decide", "The signature cannot be verified at the moment.", false}
+	staleSignature  = &refusal{"stale_signature", http.StatusUnauthorized, "Stale signature", "The signature's time is too far from now; check the clock and sign again.", true}
+	replayed        = &refusal{"replayed_signature", http.StatusUnauthorized, "Signature used before", "The signature was used before; sign each request anew, with a new nonce.", true}
+	nonceQuota      = &refusal{"nonce_quota", http.StatusTooManyRequests, "Too many signed requests", "The key has signed more requests than can be remembered; wait and sign again.", true}
+	noncesFull      = &refusal{"nonces_full", http.StatusServiceUnavailable, "Cannot decide", "There are more signed requests than can be remembered; try again shortly.", true}
+	nonceUnknown    = &refusal{"nonces_unknown", http.StatusServiceUnavailable, "Cannot decide", "Shortly after a start it is not known whether the signature was used before; sign again in a moment.", true}
+	unsignedBody    = &refusal{"unsigned_body", http.StatusUnauthorized, "Body not signed", "The request has a body that its signature does not cover.", true}
+	badDigest       = &refusal{"body_digest", http.StatusUnauthorized, "Body changed", "The body is not the one that was signed.", true}
+	brokenBody      = &refusal{"broken_body", http.StatusBadRequest, "Body cut off", "The body did not arrive whole.", true}
+	largeBody       = &refusal{"body_too_large", http.StatusRequestEntityTooLarge, "Body too large", "The body is longer than a signed body may be here.", true}
+	crowded         = &refusal{"too_many_bodies", http.StatusServiceUnavailable, "Busy", "Too many signed bodies are being checked; try again shortly.", true}
+	wrongExt        = &refusal{"wrong_ext", http.StatusForbidden, "Wrong ext", "The attribute ext is not the org that the key belongs to.", true}
+	mustNotSign     = &refusal{"signing_off", http.StatusUnauthorized, "Signing is off", "The key is not accepted on signed requests.", true}
 	orgSuspended    = &refusal{"suspended_org", http.StatusForbidden, "Organisation suspended", "The organisation that the API key belongs to is suspended.", true}
 	wrongAddress    = &refusal{"address_not_allowed", http.StatusForbidden, "Address not allowed", "The API key may not be used from this address.", true}
 	wrongOrigin     = &refusal{"origin_not_allowed", http.StatusForbidden, "Origin not allowed", "The API key may only be used by pages of the origins it lists.", true}
@@ -69,7 +88,9 @@ func refusalOf(v keyring.Verdict) *refusal {
 	case keyring.OrgSuspended:
 		return orgSuspended
 	case keyring.MustSign:
-		return mustSign
+		return exposedKey
+	case keyring.MustNotSign:
+		return mustNotSign
 	}
 	return unknownKey
 }
@@ -103,10 +124,15 @@ func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, d *decision) er
 		for _, challenge := range h.challenges(d) {
 			header.Add("WWW-Authenticate", challenge)
 		}
+		if d.why.status == http.StatusUnauthorized && h.Signature.accepts(schemeMessage) {
+			header.Set("Accept-Signature", h.Signature.policy().AcceptSignature(r.ContentLength != 0))
+		}
 	}
 	switch d.why.status {
 	case http.StatusServiceUnavailable:
-		header.Set("Retry-After", strconv.Itoa(retryAfter))
+		header.Set("Retry-After", strconv.Itoa(h.retryAfter(d.why)))
+	case http.StatusTooManyRequests:
+		header.Set("Retry-After", strconv.Itoa(h.retryAfter(d.why)))
 	case http.StatusMethodNotAllowed:
 		header.Set("Allow", allowedMethods)
 	}
@@ -121,6 +147,9 @@ func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, d *decision) er
 	}
 	if h.Errors == errorsCaddy {
 		h.withhold(r) // an error route may proxy
+		if d.claim != nil && !h.KeepCredential {
+			d.claim.strip(r)
+		}
 		return caddyhttp.HandlerError{StatusCode: d.why.status, Err: errors.New(d.why.reason)}
 	}
 	p := problem{
@@ -162,6 +191,9 @@ func (h *Handler) challenges(d *decision) []string {
 	default:
 		attributes = `, error="invalid_token"`
 	}
+	if hawk, ok := d.claim.(*hawkSignature); ok && d.why.status == http.StatusUnauthorized {
+		return []string{hawk.challenge(d.why, h.app.Keyring())}
+	}
 	// Only a 401 asks for a credential; elsewhere the Bearer scheme merely says
 	// what was wrong, and a browser must not prompt for another password.
 	asks := d.why.status == http.StatusUnauthorized
@@ -177,5 +209,20 @@ func (h *Handler) challenges(d *decision) []string {
 			list = append(list, `ApiKey realm="`+h.Realm+`", in="`+string(s.Kind)+`", name="`+s.Name+`"`)
 		}
 	}
+	if asks && h.Signature.accepts(schemeHawk) {
+		list = append(list, hmacsig.HawkChallenge(nil))
+	}
+	if asks && h.Signature.accepts(schemeMessage) {
+		list = append(list, hmacsig.MessageChallenge)
+	}
 	return list
+}
+
+// retryAfter is how long a client should wait, in seconds: what has to do with
+// nonces is over when their time is.
+func (h *Handler) retryAfter(why *refusal) int {
+	if why == nonceQuota || why == nonceUnknown {
+		return int(time.Duration(h.Signature.Skew) / time.Second)
+	}
+	return retryAfter
 }

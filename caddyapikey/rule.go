@@ -42,6 +42,17 @@ type Rule struct {
 	// A bare token is not enough; the request must be signed.
 	Signed bool `json:"signed,omitempty"`
 
+	// How the body of a signed request is checked: `buffer` keeps it in memory
+	// until its digest fits; `stream` hands it on at once but for its end, and
+	// breaks off if the digest does not fit; `off` leaves it unchecked, so that
+	// whoever can change a request on its way can change its body. Of the rules
+	// that match the strictest counts. Default: `buffer`.
+	SignedBody string `json:"signed_body,omitempty"`
+
+	// The longest body that is kept in memory, in bytes; the smallest of the
+	// rules that match counts. Default: that of the handler.
+	BodyLimit int64 `json:"body_limit,omitempty"`
+
 	// The call must be durably recorded before the upstream sees it.
 	Audit bool `json:"audit,omitempty"`
 
@@ -83,8 +94,8 @@ func (h *Handler) provisionRules(ctx caddy.Context) error {
 		if err := rule.provision(ctx); err != nil {
 			return fmt.Errorf("rule %s: %w", rule.Name, err)
 		}
-		if rule.Signed {
-			h.logger.Warn("this rule refuses every request: no key can sign yet", zap.String("rule", rule.Name))
+		if rule.Signed && len(h.Signature.Schemes) == 0 {
+			return fmt.Errorf("rule %s: signed, but signature off accepts no signature", rule.Name)
 		}
 		if rule.Audit {
 			h.logger.Warn("this rule refuses every request: calls cannot be recorded yet", zap.String("rule", rule.Name))
@@ -100,11 +111,19 @@ func (rule *Rule) provision(ctx caddy.Context) error {
 	switch rule.Access {
 	case accessRequire:
 	case accessPublic, accessOptional:
-		if len(rule.Scopes) > 0 || rule.Signed || rule.Audit {
+		if len(rule.Scopes) > 0 || rule.Signed || rule.Audit || rule.SignedBody != "" || rule.BodyLimit != 0 {
 			return fmt.Errorf("%s takes no scopes and conditions; write `require` for those", rule.Access)
 		}
 	default:
 		return fmt.Errorf("access %q: write %s, %s or %s", rule.Access, accessRequire, accessOptional, accessPublic)
+	}
+	if err := checkSignedBody(rule.SignedBody); err != nil {
+		return err
+	}
+	if rule.BodyLimit != 0 {
+		if err := checkBodyLimit(rule.BodyLimit); err != nil {
+			return err
+		}
 	}
 	for _, s := range rule.Scopes {
 		t, err := parseScopeTemplate(s)
@@ -149,7 +168,10 @@ func (h *Handler) match(r *http.Request, matched *ruleSet) (policy, error) {
 		}
 		switch rule.Access {
 		case accessPublic:
-			p.public = p.public || exact
+			if exact {
+				p.public = true
+				matched.add(i)
+			}
 			continue
 		case accessRequire:
 			p.required = true
@@ -180,6 +202,14 @@ func (rule *Rule) match(r *http.Request) (ok, exact bool, err error) {
 	return ok, false, nil
 }
 
+// rematch evaluates the rule's matcher once more, so that placeholders which
+// matchers set, such as {http.regexp.1}, have the values of this rule again:
+// the matcher of another one may have overwritten them.
+func (rule *Rule) rematch(r *http.Request) bool {
+	ok, _, err := rule.match(r)
+	return ok && err == nil
+}
+
 // authorize checks what the matching rules ask of a key that is in force.
 func (h *Handler) authorize(r *http.Request, d *decision) *refusal {
 	for i, rule := range h.Rules {
@@ -187,6 +217,9 @@ func (h *Handler) authorize(r *http.Request, d *decision) *refusal {
 			continue
 		}
 		for _, template := range rule.scopes {
+			if template.literal == "" && !rule.rematch(r) {
+				return unresolvedScope
+			}
 			scope, ok := template.expand(r)
 			if !ok {
 				return unresolvedScope
@@ -196,7 +229,7 @@ func (h *Handler) authorize(r *http.Request, d *decision) *refusal {
 				return missingScope
 			}
 		}
-		if rule.Signed {
+		if rule.Signed && d.signed == nil {
 			return mustSign
 		}
 		if rule.Audit {
@@ -244,7 +277,7 @@ func parseScopeTemplate(s string) (scopeTemplate, error) {
 		}
 		name, tail, closed := strings.Cut(after, "}")
 		if !closed || name == "" || strings.Contains(name, "{") {
-			return scopeTemplate{}, fmt.Errorf("scope %q: a placeholder is written {name}", s)
+			return scopeTemplate{}, fmt.Errorf("scope %q: a placeholder is written {name}, and a block begins with { at the end of the line", s)
 		}
 		t.parts = append(t.parts, scopePart{text: name, placeholder: true})
 		sample += "x"

@@ -50,7 +50,7 @@ func TestMainJob(t *testing.T) {
 	t.Run("refused without a key", func(t *testing.T) {
 		answer := r.Get("/v1/contacts")
 		wantAnswer(t, answer, 401, "missing_credential")
-		if got := answer.Header.Values("WWW-Authenticate"); len(got) != 2 || got[0] != `Bearer realm="api"` {
+		if got := answer.Header.Values("WWW-Authenticate"); len(got) != 4 || got[0] != `Bearer realm="api"` {
 			t.Errorf("challenges %q", got)
 		}
 		if answer.Header.Get("Cache-Control") != "no-store" || answer.Header.Get("Content-Type") != "application/problem+json" {
@@ -72,7 +72,7 @@ func TestMainJob(t *testing.T) {
 	})
 	t.Run("in the header", func(t *testing.T) {
 		answer := r.Get("/v1/contacts", "X-API-Key: "+token)
-		if answer.Status != 200 || answer.Header.Get("Vary") != "X-Api-Key" || strings.Contains(r.Upstream.Last(), token) {
+		if answer.Status != 200 || answer.Header.Get("Vary") != "Authorization, X-Api-Key" || strings.Contains(r.Upstream.Last(), token) {
 			t.Errorf("status %d, Vary %q", answer.Status, answer.Header.Get("Vary"))
 		}
 	})

@@ -25,14 +25,20 @@ import (
 //	fragment           a raw `#`, where some parsers end the path
 //	invalid_utf8       a path that is not UTF-8 once decoded, such as overlong forms of `.` and `/`
 //	bad_encoding       a `%` that two hexadecimal digits do not follow
-//	absolute_form      a target with a scheme but without `//host`, which has no path for a matcher to
-//	                   see and yet reaches the upstream; one with user information; a scheme other than http, https
+//	malformed_query    a query with `;`, with a `%` that two hexadecimal digits do not follow, or with more than
+//	                   10,000 parameters: query matchers do not match it, and placeholders lose parts of it
+//	host               a Host other than a name or an address and perhaps a port, such as a name with a dot
+//	                   at its end: host matchers compare it as it is, and upstreams do not
+//	absolute_form      a target that is neither a path nor an http(s) URL with a host: it has no path for a matcher
+//	                   to see and yet reaches the upstream; one with user information; `*`
 //	method             any method but GET, HEAD, POST, PUT, PATCH, DELETE and OPTIONS, in capitals (405)
 //	connect, trace     these methods (405); WebSockets over HTTP/2 and HTTP/3 are CONNECT requests
 //	method_override    a query parameter named `_method`
 //	connection_header  a Connection header that names more than connection options: a proxy removes
 //	                   the headers named there, identity headers included
 //	override_headers   headers that claim another method or path are removed (see scrub)
+//	upgrade            an Upgrade to anything but a WebSocket is removed: an upstream that takes up `h2c` would
+//	                   get a tunnel with requests that nobody decides about
 //
 // A relaxed check no longer protects the rules that depend on it. With encoded_slash relaxed, %2f still
 // separates segments for dot_segments and empty_segments; backslash and path_parameters likewise.
@@ -47,10 +53,12 @@ type Strict struct {
 type checkSet uint32
 
 const (
-	checkAbsoluteForm checkSet = 1 << iota
+	checkHost checkSet = 1 << iota
+	checkAbsoluteForm
 	checkFragment
 	checkControlBytes
 	checkBadEncoding
+	checkMalformedQuery
 	checkBackslash
 	checkDotSegments
 	checkEmptySegments
@@ -64,6 +72,7 @@ const (
 	checkMethodOverride
 	checkConnectionHeader
 	checkOverrideHeaders
+	checkUpgrade
 	checkAll = 1<<iota - 1
 )
 
@@ -77,10 +86,12 @@ type violation struct {
 
 // violations is indexed by the bit number of the check; when several fail, the first here is told.
 var violations = [...]violation{
+	{"host", http.StatusBadRequest, "The host must be a name or an address, perhaps with a port, and without a dot at its end."},
 	{"absolute_form", http.StatusBadRequest, "The request target must be a path or an http(s) URL without user information."},
 	{"fragment", http.StatusBadRequest, "The request target contains a '#'; encode it as %23."},
 	{"control_bytes", http.StatusBadRequest, "The request target contains a control character or a raw space."},
 	{"bad_encoding", http.StatusBadRequest, "The path contains a '%' without two hexadecimal digits."},
+	{"malformed_query", http.StatusBadRequest, "The query contains a ';', a '%' without two hexadecimal digits, or too many parameters."},
 	{"backslash", http.StatusBadRequest, "The path contains a backslash."},
 	{"dot_segments", http.StatusBadRequest, "The path contains '.' or '..' as a segment."},
 	{"empty_segments", http.StatusBadRequest, "The path contains an empty segment."},
@@ -94,6 +105,7 @@ var violations = [...]violation{
 	{"method_override", http.StatusBadRequest, "The query parameter '_method' is not allowed."},
 	{"connection_header", http.StatusBadRequest, "The Connection header names a header that is not a connection option."},
 	{"override_headers", http.StatusBadRequest, "A header claims another method or path."},
+	{"upgrade", http.StatusBadRequest, "The protocol that the connection is to change to is not allowed."},
 }
 
 // overrideHeaders carry a method or a path that the decision did not look at; frameworks obey them.
@@ -130,6 +142,9 @@ func listChecks() string {
 // gets. Both are examined: the first may hold what a rewrite hid, the second what a rewrite produced.
 func (s *Strict) check(r *http.Request, originalURI string) *violation {
 	failed := methodFlags(r.Method)
+	if !plainHost(r.Host) {
+		failed |= checkHost
+	}
 
 	target, query, wellFormed := splitTarget(originalURI, r.Method)
 	if !wellFormed || r.URL.Opaque != "" || r.URL.User != nil {
@@ -162,11 +177,17 @@ func (s *Strict) check(r *http.Request, originalURI string) *violation {
 	return nil
 }
 
-// scrub removes the headers that claim another method or path. They are removed, not refused:
-// a proxy in front may add them to every request.
+// scrub removes the headers that claim another method or path, and an Upgrade to what no rule could see
+// into. They are removed, not refused: a proxy in front may add them to every request, and some clients
+// offer h2c with every one.
 func (s *Strict) scrub(h http.Header) {
 	if s.active&checkOverrideHeaders != 0 {
 		overrideHeaders.remove(h)
+	}
+	if s.active&checkUpgrade != 0 {
+		if lines := h["Upgrade"]; lines != nil && (len(lines) != 1 || !equalFoldASCII(lines[0], "websocket")) {
+			delete(h, "Upgrade")
+		}
 	}
 }
 
@@ -192,11 +213,11 @@ func methodFlags(method string) checkSet {
 
 // splitTarget divides a request target (RFC 9112 section 3.2) into its path and its query, undecoded,
 // in the way net/http does. It reports false for a target that net/http accepts but that is none of
-// the four forms.
+// the forms that name something to decide about.
 func splitTarget(target, method string) (path, query string, wellFormed bool) {
 	path, query, _ = strings.Cut(target, "?")
 	if path == "" || path[0] == '/' || path == "*" {
-		return path, query, path != ""
+		return path, query, path != "" && path != "*"
 	}
 	authority, isAbsolute := path, false
 	if scheme, rest, found := strings.Cut(path, "://"); found {
@@ -207,42 +228,8 @@ func splitTarget(target, method string) (path, query string, wellFormed bool) {
 	if i := strings.IndexByte(authority, '/'); i >= 0 {
 		authority, path = authority[:i], authority[i:]
 	}
-	wellFormed = (isAbsolute || method == http.MethodConnect) && strings.IndexByte(authority, '@') < 0
+	wellFormed = (isAbsolute && path != "" || method == http.MethodConnect) && strings.IndexByte(authority, '@') < 0
 	return path, query, wellFormed
-}
-
-// scanRaw looks for bytes that must not stand unencoded in a query. Encoded ones are data there.
-func scanRaw(query string) (failed checkSet) {
-	for i := 0; i < len(query); i++ {
-		switch c := query[i]; {
-		case c <= ' ' || c == 0x7f:
-			failed |= checkControlBytes
-		case c == '#':
-			failed |= checkFragment
-		}
-	}
-	return failed
-}
-
-// overridesMethod reports whether any parameter would be read as _method, by upstreams that separate
-// parameters at semicolons too.
-func overridesMethod(query string) bool {
-	start, inName := 0, true
-	for i := 0; i <= len(query); i++ {
-		switch {
-		case i == len(query) || query[i] == '&' || query[i] == ';':
-			if inName && sameParam(query[start:i], "_method") {
-				return true
-			}
-			start, inName = i+1, true
-		case inName && query[i] == '=':
-			if sameParam(query[start:i], "_method") {
-				return true
-			}
-			inName = false
-		}
-	}
-	return false
 }
 
 // connectionOptionsOnly reports whether the Connection header names nothing but options of the

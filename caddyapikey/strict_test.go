@@ -67,12 +67,10 @@ func TestStrictTargets(t *testing.T) {
 		{"UTF-8", "/caf%C3%A9/%f0%9f%8d%95", ""},
 		{"raw UTF-8", "/café", ""},
 		{"sub-delimiters", "/a:b@c!$&'()*+,=~-_", ""},
-		{"asterisk", "*", ""},
 		{"absolute form", "http://api.example.com/v1/contacts?a=b", ""},
 		{"absolute form, upper-case scheme", "HTTPS://api.example.com/v1", ""},
 		{"absolute form with @ in its path", "http://api.example.com/users/@me", ""},
-		{"absolute form without path", "http://api.example.com?a=b", ""},
-		{"query is data", "/v1?next=/a/../b//c;d\\e%2f%00%252e%zz", ""},
+		{"query is data", "/v1?next=/a/../b//c\\e%2f%00%252e", ""},
 		{"query with a URL", "/v1?u=http://u@example.com/%2e%2e/", ""},
 
 		// Dot segments that the upstream or a proxy resolves after the decision.
@@ -137,6 +135,16 @@ func TestStrictTargets(t *testing.T) {
 		{"no host", "http:/admin/x", "absolute_form"},
 		{"other scheme", "ftp://api.example.com/x", "absolute_form"},
 		{"user information", "http://user:pw@api.example.com/x", "absolute_form"},
+		{"absolute form without path", "http://api.example.com?a=b", "absolute_form"},
+		{"asterisk", "*", "absolute_form"},
+
+		// Queries of which net/url drops parts.
+		{"semicolon", "/v1?a=b;c=d", "malformed_query"},
+		{"semicolon at the end", "/v1?a=b;", "malformed_query"},
+		{"bad escape in the query", "/v1?a=%zz", "malformed_query"},
+		{"cut escape in the query", "/v1?a=%4", "malformed_query"},
+		{"as many parameters as net/url reads", "/v1?a" + strings.Repeat("&", maxParams-1), ""},
+		{"too many parameters", "/v1?a" + strings.Repeat("&", maxParams), "malformed_query"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			r, err := requestFor("GET", tc.target)
@@ -279,11 +287,35 @@ func TestStrictMethodOverride(t *testing.T) {
 		"%zz&_method=DELETE&": true,
 	} {
 		r := &http.Request{Method: "GET", URL: &url.URL{Path: "/x", RawQuery: query}}
-		if v := mustStrict(t).check(r, "/x?"+query); (nameOf(v) == "method_override") != want {
+		if v := mustStrict(t, "malformed_query").check(r, "/x?"+query); (nameOf(v) == "method_override") != want {
 			t.Errorf("?%s: got %q, want override %t", query, nameOf(v), want)
 		}
-		if v := mustStrict(t, "method_override").check(r, "/x?"+query); v != nil {
+		if v := mustStrict(t, "method_override", "malformed_query").check(r, "/x?"+query); v != nil {
 			t.Errorf("?%s: %q although relaxed", query, v.name)
+		}
+	}
+}
+
+// What the strict check lets through, net/url parses without an error.
+func FuzzMalformedQuery(f *testing.F) {
+	for _, query := range []string{"", "a=b&c=%41", "a;b", "%", "%zz", "a=%4", "&&=&%%"} {
+		f.Add(query)
+	}
+	f.Fuzz(func(t *testing.T, query string) {
+		if _, err := url.ParseQuery(query); err != nil && scanRaw(query)&checkMalformedQuery == 0 {
+			t.Errorf("%q: %v", query, err)
+		}
+	})
+}
+
+func TestPlainHost(t *testing.T) {
+	for host, want := range map[string]bool{
+		"": true, "a": true, "api.example.com": true, "API.example.com:8080": true, "a_b": true, "xn--bcher-kva.example": true, "127.0.0.1:1": true, "[::1]": true, "[2001:db8::1]:443": true,
+		".": false, "a.": false, "a.:80": false, ".a": false, "a..b": false, "a:": false, "a:x": false, "a:1:2": false, "a:123456": false, ":80": false, "u@a": false, "%61": false, "a,b": false, "a b": false, "bücher": false,
+		"[": false, "[]": false, "[a]": false, "[::1": false, "[::1]x": false, "[::1]:": false, "[::1%25lo]": false, "[::1%lo]": false, "[127.0.0.1]": false, "::1": false, "a/b": false, "*": false,
+	} {
+		if plainHost(host) != want {
+			t.Errorf("%q: %t, want %t", host, !want, want)
 		}
 	}
 }

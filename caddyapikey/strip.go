@@ -35,15 +35,14 @@ func strip(r *http.Request, f found, sources []Source) {
 	}
 }
 
-// stripQuery removes a parameter from the URL and from RequestURI, which other handlers read.
+// stripQuery removes every parameter of a name from the URL and from RequestURI, which other handlers
+// read.
 func stripQuery(r *http.Request, name string) {
 	old := r.URL.RawQuery
-	p, count, _ := findParam(old, name)
-	if count == 0 {
-		return
+	for p, count, _ := findParam(old, name); count > 0; p, count, _ = findParam(r.URL.RawQuery, name) {
+		r.URL.RawQuery = cut(r.URL.RawQuery, p.start, p.end)
 	}
-	r.URL.RawQuery = cut(old, p.start, p.end)
-	if r.RequestURI == "" {
+	if r.URL.RawQuery == old || r.RequestURI == "" {
 		return
 	}
 	target, query, _ := strings.Cut(r.RequestURI, "?")
@@ -68,12 +67,15 @@ func cut(s string, start, end int) string {
 	return ""
 }
 
+// stripCookie removes every cookie of a name.
 func stripCookie(h http.Header, name string) {
-	lines := h["Cookie"]
-	c, count, _ := findCookie(lines, name)
-	if count == 0 {
-		return
+	for c, count, _ := findCookie(h["Cookie"], name); count > 0; c, count, _ = findCookie(h["Cookie"], name) {
+		cutCookie(h, c)
 	}
+}
+
+func cutCookie(h http.Header, c cookie) {
+	lines := h["Cookie"]
 	rest := cut(lines[c.line], c.start, c.end)
 	if c.start == 0 {
 		rest = strings.TrimLeft(rest, " \t")

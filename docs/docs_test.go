@@ -109,6 +109,10 @@ var around = map[string]string{
 func TestConfigurationsLoad(t *testing.T) {
 	t.Setenv("XDG_DATA_HOME", t.TempDir())
 	t.Setenv("XDG_CONFIG_HOME", t.TempDir())
+	secret := filepath.Join(t.TempDir(), "master_key")
+	if err := os.WriteFile(secret, []byte(keyring.NewMasterKey().Reveal()), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	caddyfiles, natives := 0, 0
 	for page, text := range pages(t) {
 		for _, m := range fence.FindAllStringSubmatch(text, -1) {
@@ -123,7 +127,8 @@ func TestConfigurationsLoad(t *testing.T) {
 					continue
 				}
 				var err error
-				if config, err = rig.Adapt(fmt.Sprintf(wrapper, m[2])); err != nil {
+				text := strings.ReplaceAll(m[2], "/run/secrets/api_keys", secret)
+				if config, err = rig.Adapt(fmt.Sprintf(wrapper, text)); err != nil {
 					t.Errorf("%s: %v\n%s", page, err, m[2])
 					continue
 				}

@@ -14,21 +14,26 @@ const (
 	MaxOverlap     = 365 * 24 * time.Hour
 )
 
-// Rotate gives a key a new token beside the old ones, which end after the
+// Rotate gives a key a new credential beside the old ones, which end after the
 // overlap, or when they would have ended anyway if that is sooner; an overlap
-// of 0 ends them at once, for good. While a rotation is pending another one is
+// of 0 ends them at once, for good. The new one is of the newest live one's
+// kind unless issue says otherwise. While a rotation is pending another one is
 // ErrState. Nothing else about the key changes.
 func (k *Keyring) Rotate(ctx context.Context, id string, ifRevision uint64, overlap time.Duration, issue Issue) (*Key, Secret, error) {
 	if overlap < 0 || overlap > MaxOverlap {
 		return nil, Secret{}, invalid("overlap", "%s is outside 0s to %s", overlap, MaxOverlap)
 	}
-	var token Secret
+	var secret Secret
 	key, err := k.change(ctx, id, ifRevision, func(key *Key, now time.Time) error {
 		if err := mayIssue(key, now); err != nil {
 			return err
 		}
 		if key.RotationPending(now) {
 			return fmt.Errorf("a rotation is pending until %s; end it with DELETE …/credentials/{n} or cancel it with DELETE …/rotate: %w", key.Rotation.EndsAt.Format(time.RFC3339), ErrState)
+		}
+		issue := issue
+		if issue.Kind == "" {
+			issue.Kind = key.newestKind(now)
 		}
 		rotation := Rotation{StartedAt: now, EndsAt: now.Add(overlap)}
 		for i := range key.Credentials {
@@ -37,7 +42,7 @@ func (k *Keyring) Rotate(ctx context.Context, id string, ifRevision uint64, over
 				continue
 			}
 			if overlap == 0 {
-				c.EndedAt = now
+				c.end(now)
 				continue
 			}
 			rotation.Old = append(rotation.Old, RetiringCredential{c.N, c.ExpiresAt})
@@ -46,7 +51,7 @@ func (k *Keyring) Rotate(ctx context.Context, id string, ifRevision uint64, over
 			}
 		}
 		var err error
-		if token, err = k.addToken(key, issue, now); err != nil {
+		if secret, err = k.issue(key, issue, now); err != nil {
 			return err
 		}
 		key.Rotation = nil
@@ -59,7 +64,7 @@ func (k *Keyring) Rotate(ctx context.Context, id string, ifRevision uint64, over
 	if err != nil {
 		return nil, Secret{}, err
 	}
-	return key, token, nil
+	return key, secret, nil
 }
 
 // CancelRotation ends the new credential of a pending rotation and gives the
@@ -70,7 +75,7 @@ func (k *Keyring) CancelRotation(ctx context.Context, id string, ifRevision uint
 			return fmt.Errorf("no rotation is pending: %w", ErrState)
 		}
 		if c := key.Credential(key.Rotation.New); c != nil && c.EndedAt.IsZero() {
-			c.EndedAt = now
+			c.end(now)
 		}
 		for _, old := range key.Rotation.Old {
 			if c := key.Credential(old.N); c != nil && c.EndedAt.IsZero() {
@@ -82,21 +87,21 @@ func (k *Keyring) CancelRotation(ctx context.Context, id string, ifRevision uint
 	})
 }
 
-// AddCredential gives a key one more token. ErrState when it is final or has
-// MaxLiveCredentials.
+// AddCredential gives a key one more credential. ErrState when it is final or
+// has MaxLiveCredentials.
 func (k *Keyring) AddCredential(ctx context.Context, id string, ifRevision uint64, issue Issue) (*Key, Secret, error) {
-	var token Secret
+	var secret Secret
 	key, err := k.change(ctx, id, ifRevision, func(key *Key, now time.Time) (err error) {
 		if err := mayIssue(key, now); err != nil {
 			return err
 		}
-		token, err = k.addToken(key, issue, now)
+		secret, err = k.issue(key, issue, now)
 		return err
 	})
 	if err != nil {
 		return nil, Secret{}, err
 	}
-	return key, token, nil
+	return key, secret, nil
 }
 
 // EndCredential ends one credential now and for good. Ending the old one
@@ -113,7 +118,7 @@ func (k *Keyring) EndCredential(ctx context.Context, id string, ifRevision uint6
 			return fmt.Errorf("credential %d is the new one of a pending rotation; cancel the rotation with DELETE …/rotate instead: %w", n, ErrState)
 		}
 		if c.EndedAt.IsZero() {
-			c.EndedAt = now
+			c.end(now)
 		}
 		if !key.RotationPending(now) {
 			key.Rotation = nil
@@ -121,6 +126,10 @@ func (k *Keyring) EndCredential(ctx context.Context, id string, ifRevision uint6
 		return nil
 	})
 }
+
+// end ends a credential for good. A secret that nobody may use any more is not
+// kept.
+func (c *Credential) end(now time.Time) { c.EndedAt, c.Sealed = now, nil }
 
 // RotationPending reports whether an old credential of the last rotation is
 // still live beside the new one.
@@ -146,27 +155,6 @@ func mayIssue(key *Key, now time.Time) error {
 		return fmt.Errorf("the key expired at %s; set a later expires_at first: %w", key.ExpiresAt.Format(time.RFC3339), ErrState)
 	}
 	return nil
-}
-
-// addToken makes a token and appends its credential to the key.
-func (k *Keyring) addToken(key *Key, issue Issue, now time.Time) (Secret, error) {
-	if issue.Prefix == "" {
-		issue.Prefix = DefaultTokenPrefix
-	}
-	token, err := newToken(issue.Prefix, k.random)
-	if err != nil {
-		return Secret{}, err
-	}
-	err = addCredential(key, Credential{
-		Kind:      KindToken,
-		Hint:      hint(issue.Prefix, token),
-		Digest:    DigestOf(token.text),
-		ExpiresAt: issue.ExpiresAt,
-	}, now)
-	if err != nil {
-		return Secret{}, err
-	}
-	return token, nil
 }
 
 // addCredential numbers a credential, bounds the list, and appends it.
@@ -195,4 +183,16 @@ func addCredential(key *Key, c Credential, now time.Time) error {
 	}
 	key.Credentials = append(key.Credentials, c)
 	return nil
+}
+
+// newestKind returns the kind of the newest live credential, a token if there
+// is none.
+func (k *Key) newestKind(now time.Time) Kind {
+	kind := KindToken
+	for i := range k.Credentials {
+		if c := &k.Credentials[i]; c.Live(now) {
+			kind = c.Kind
+		}
+	}
+	return kind
 }

@@ -32,6 +32,9 @@ var (
 	// ErrBehind: the cursor is part of the history but too old to resume from;
 	// take a new snapshot.
 	ErrBehind = errors.New("cursor too old, take a new snapshot")
+	// ErrSealed: a shared secret cannot be opened, because its master key is
+	// missing or the record was changed.
+	ErrSealed = errors.New("shared secret cannot be opened")
 	// ErrClosed: the keyring or store was closed.
 	ErrClosed = errors.New("closed")
 )

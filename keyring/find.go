@@ -56,7 +56,7 @@ func (k *Keyring) Identify(ctx context.Context, token Secret) (*Key, uint32, err
 	key, err := k.store.KeyByDigest(ctx, digest)
 	if err != nil {
 		if errors.Is(err, ErrNotFound) {
-			return nil, 0, fmt.Errorf("no key has, or ever had, this token: %w", ErrNotFound)
+			return nil, 0, fmt.Errorf("no key has, or ever had, this token or secret: %w", ErrNotFound)
 		}
 		return nil, 0, err
 	}

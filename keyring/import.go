@@ -9,16 +9,20 @@ import (
 // MaxImport bounds one import, in keys.
 const MaxImport = 250_000
 
-// Import is a key that comes with a token made elsewhere: its plaintext, or
-// its SHA-256. Of a digest nobody can tell how strong the token was.
+// Import is a key that comes with a credential made elsewhere, one of: a token,
+// the SHA-256 of a token, a shared secret, a public key. Of a digest nobody can
+// tell how strong the token was.
 type Import struct {
 	Key       Key
 	Token     Secret
 	Digest    *[32]byte
-	AllowWeak bool // take a token under MinTokenBits
+	Secret    Secret
+	PublicKey []byte  // PKIX in DER
+	Sealer    *Sealer // seals the shared secret
+	AllowWeak bool    // take a token or secret under MinTokenBits
 }
 
-// Import stores keys with tokens made elsewhere, all or none. Every fault is
+// Import stores keys with credentials made elsewhere, all or none. Every fault is
 // reported, up to ten, each with the number of its entry. With dryRun nothing
 // is stored, and what is returned is what would be.
 func (k *Keyring) Import(ctx context.Context, imports []Import, prefix string, dryRun bool) ([]*Key, error) {
@@ -36,9 +40,11 @@ func (k *Keyring) Import(ctx context.Context, imports []Import, prefix string, d
 		if err == nil {
 			digest := key.Credentials[0].Digest
 			if first, twice := entryOf[digest]; twice {
-				err = invalid("token", "the same token as entry %d", first)
+				err = invalid(imports[i].field(), "the same as in entry %d", first)
 			} else if err = k.unused(ctx, digest); err == nil {
-				entryOf[digest] = i
+				if digest != ([32]byte{}) {
+					entryOf[digest] = i
+				}
 				keys = append(keys, key)
 			}
 		}
@@ -72,8 +78,14 @@ func (k *Keyring) importKey(ctx context.Context, in *Import, prefix string, orgs
 		return nil, err
 	}
 	now := k.clock.time()
+	if err := in.check(); err != nil {
+		return nil, err
+	}
 	spec := in.Key
 	spec.Org = "" // checked above, once for all entries
+	if spec.Signing == "" && in.kind().Signs() {
+		spec.Signing = SigningRequired
+	}
 	key, err := k.newKey(ctx, spec, now)
 	if err != nil {
 		return nil, err
@@ -82,27 +94,66 @@ func (k *Keyring) importKey(ctx context.Context, in *Import, prefix string, orgs
 	if err := checkLabel("org", org, true); err != nil {
 		return nil, err
 	}
-	var digest [32]byte
 	switch {
-	case in.Token.IsZero() == (in.Digest == nil):
-		return nil, invalid("token", "give either the token or its sha256, one of them")
+	case in.kind().Signs():
+		_, err := k.issue(key, Issue{
+			Kind: in.kind(), Prefix: prefix, Sealer: in.Sealer,
+			Secret: in.Secret, PublicKey: in.PublicKey, AllowWeak: in.AllowWeak,
+		}, now)
+		return key, err
 	case in.Digest != nil:
-		digest = *in.Digest
-		if digest == ([32]byte{}) || digest == DigestOf("") {
+		if *in.Digest == ([32]byte{}) || *in.Digest == DigestOf("") {
 			return nil, invalid("sha256", "this is the digest of no token")
 		}
-	default:
-		if err := validateImported("token", in.Token.text, prefix, in.AllowWeak); err != nil {
-			return nil, err
-		}
-		digest = DigestOf(in.Token.text)
+		return key, addCredential(key, Credential{Kind: KindToken, Digest: *in.Digest}, now)
 	}
-	return key, addCredential(key, Credential{Kind: KindToken, Digest: digest}, now)
+	if err := validateImported("token", in.Token.text, prefix, in.AllowWeak); err != nil {
+		return nil, err
+	}
+	return key, addCredential(key, Credential{Kind: KindToken, Digest: DigestOf(in.Token.text)}, now)
+}
+
+// check refuses an entry that has not exactly one credential.
+func (in *Import) check() error {
+	given := 0
+	for _, has := range []bool{!in.Token.IsZero(), in.Digest != nil, !in.Secret.IsZero(), len(in.PublicKey) > 0} {
+		if has {
+			given++
+		}
+	}
+	if given != 1 {
+		return invalid("token", "give the token, its sha256, a secret or a public_key, one of them")
+	}
+	return nil
+}
+
+func (in *Import) kind() Kind {
+	switch {
+	case !in.Secret.IsZero():
+		return KindSharedSecret
+	case len(in.PublicKey) > 0:
+		return KindPublicKey
+	}
+	return KindToken
+}
+
+// field is the name of what an entry brings, as the management API has it.
+func (in *Import) field() string {
+	switch {
+	case !in.Secret.IsZero():
+		return "secret"
+	case in.Digest != nil:
+		return "sha256"
+	}
+	return "token"
 }
 
 // unused refuses a token that a key has. The store refuses it too, inside the
 // commit, but cannot say which entry it was.
 func (k *Keyring) unused(ctx context.Context, digest [32]byte) error {
+	if digest == ([32]byte{}) {
+		return nil
+	}
 	holder, err := k.store.KeyByDigest(ctx, digest)
 	if errors.Is(err, ErrNotFound) {
 		return nil
@@ -110,7 +161,7 @@ func (k *Keyring) unused(ctx context.Context, digest [32]byte) error {
 	if err != nil {
 		return err
 	}
-	return fmt.Errorf("key %s has, or had, this token: %w", holder.ID, ErrExists)
+	return fmt.Errorf("key %s has, or had, this token or secret: %w", holder.ID, ErrExists)
 }
 
 // atEntry names the entry of an import that an error is about.

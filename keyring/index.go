@@ -120,6 +120,7 @@ func (ix *index) publish() {
 		origins:     ix.origins.parts.freeze(),
 		keys:        ix.keys,
 		credentials: ix.credentials,
+		orgCount:    ix.orgs.records,
 		damaged:     len(ix.damaged),
 	})
 }

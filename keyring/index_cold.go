@@ -57,10 +57,11 @@ func (p *coldPage) seal() {
 }
 
 // cold is the packed record of one key: a byte of flags, the id, the slot of
-// the profile, the credentials as number and hash of the digest (so that their
-// hot records are found when only the key is known), name, owner, tags, and
-// metadata sorted by name. Numbers are uvarints, strings have their length
-// before them. The empty record is a free slot.
+// the profile, the credentials as number, hash of the digest (so that their
+// hot records are found when only the key is known) and what verifies their
+// signatures, name, owner, tags, and metadata sorted by name. Numbers are
+// uvarints, strings have their length before them. The empty record is a free
+// slot.
 type cold []byte
 
 const (
@@ -83,6 +84,8 @@ func appendCold(dst []byte, k *Key, id *packedID, profile uint32, hashes []uint6
 	for i := range k.Credentials {
 		dst = binary.AppendUvarint(dst, uint64(k.Credentials[i].N))
 		dst = binary.LittleEndian.AppendUint64(dst, hashes[i])
+		material := k.Credentials[i].material()
+		dst = append(binary.AppendUvarint(dst, uint64(len(material))), material...)
 	}
 	dst = appendString(dst, k.Name)
 	dst = appendString(dst, k.Owner)
@@ -134,11 +137,18 @@ func (c *cold) id() (id []byte, regular bool) {
 	return id, true
 }
 
-func (c *cold) nextCredential() (n uint32, hash uint64) {
-	n = uint32(c.uvarint())
-	hash = binary.LittleEndian.Uint64(*c)
+// coldCredential is one credential in a packed record.
+type coldCredential struct {
+	n        uint32
+	hash     uint64 // of its digest
+	material []byte // what verifies its signatures, see Credential.material
+}
+
+func (c *cold) nextCredential() coldCredential {
+	n := uint32(c.uvarint())
+	hash := binary.LittleEndian.Uint64(*c)
 	*c = (*c)[8:]
-	return n, hash
+	return coldCredential{n, hash, c.bytes()}
 }
 
 func (c cold) state() State { return stateCodes[c[0]&coldState] }

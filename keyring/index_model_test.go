@@ -1,6 +1,7 @@
 package keyring
 
 import (
+	"bytes"
 	"fmt"
 	"maps"
 	"slices"
@@ -58,8 +59,11 @@ func (sc *script) check(t *testing.T, m *model, s *snapshot) {
 		}
 		checkProfile(t, m, k, ik.profile(), nil)
 		i := 0
-		for e := range ik.credentials {
+		for e, material := range ik.credentials {
 			checkEntry(t, m, k, &k.Credentials[i], e)
+			if !bytes.Equal(material, k.Credentials[i].material()) {
+				t.Fatalf("%s/%d: material %x", id, e.credential(), material)
+			}
 			i++
 		}
 		if i != len(k.Credentials) {

@@ -14,6 +14,8 @@ type orgs struct {
 	byName map[string]uint32
 	uses   []int // by slot: profiles that name it, and 1 for its record
 	free   []uint32
+
+	records int // orgs that have one
 }
 
 func newOrgs() orgs {
@@ -66,6 +68,8 @@ func (o *orgs) put(org *Org) {
 	}
 	if orgAt(o.pages.parts, slot) != nil {
 		o.release(org.Name, slot) // its record counts once
+	} else {
+		o.records++
 	}
 	o.pages.writable(int(slot / pageSlots))[slot%pageSlots] = &orgRecord{
 		name:     org.Name,
@@ -85,6 +89,7 @@ func (o *orgs) remove(name string) {
 		return
 	}
 	o.pages.writable(int(slot / pageSlots))[slot%pageSlots] = nil
+	o.records--
 	o.release(name, slot)
 }
 

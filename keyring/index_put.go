@@ -72,17 +72,17 @@ func (ix *index) dropCredentials(slot uint32, old cold, k *Key) {
 	rest, count := old.credentials()
 next:
 	for range count {
-		n, hash := rest.nextCredential()
+		c := rest.nextCredential()
 		if k != nil {
 			for i := range k.Credentials {
-				if k.Credentials[i].N == n && ix.hashes[i] == hash {
+				if k.Credentials[i].N == c.n && ix.hashes[i] == c.hash {
 					continue next
 				}
 			}
 		}
-		i := shardOf(hash, len(ix.hot.parts))
+		i := shardOf(c.hash, len(ix.hot.parts))
 		// A store that gave one digest to two keys left it with the later one.
-		if pos := ix.hot.parts[i].findOf(hash, slot, n); pos >= 0 {
+		if pos := ix.hot.parts[i].findOf(c.hash, slot, c.n); pos >= 0 {
 			ix.hot.writable(i).remove(pos, ix.hashDigest)
 			ix.credentials--
 		}

@@ -119,6 +119,8 @@ func (sc *script) credential(k *Key) Credential {
 	}
 	if sc.rnd.IntN(8) == 0 {
 		c.Kind = KindSharedSecret
+		c.Sealed = make([]byte, 1+sc.rnd.IntN(200))
+		c.Sealed[0] = byte(sc.rnd.Uint64())
 		return c
 	}
 	for i := 0; i < 32; i += 8 {

@@ -14,6 +14,7 @@ type snapshot struct {
 
 	keys        int
 	credentials int
+	orgCount    int
 	damaged     int
 }
 
@@ -37,6 +38,17 @@ func (s *snapshot) byID(id string) (indexedKey, bool) {
 		return indexedKey{}, false
 	}
 	return indexedKey{s, s.ids[shard].slots[pos]}, true
+}
+
+// allKeys calls yield with every key.
+func (s *snapshot) allKeys(yield func(indexedKey) bool) {
+	for _, shard := range s.ids {
+		for _, slot := range shard.slots {
+			if slot != 0 && !yield(indexedKey{s, slot}) {
+				return
+			}
+		}
+	}
 }
 
 // stats returns how many keys and credentials there are, ended ones included,
@@ -101,13 +113,13 @@ func (k indexedKey) state() State      { return k.cold().state() }
 func (k indexedKey) profile() *profile { return profileAt(k.s.profiles, k.cold().profile()) }
 
 // credentials calls yield with the key's credentials, ended ones too, in the
-// order the key has them.
-func (k indexedKey) credentials(yield func(entry) bool) {
+// order the key has them, each with what verifies its signatures.
+func (k indexedKey) credentials(yield func(entry, []byte) bool) {
 	rest, count := k.cold().credentials()
 	for range count {
-		n, hash := rest.nextCredential()
-		shard := k.s.hot[shardOf(hash, len(k.s.hot))]
-		if pos := shard.findOf(hash, k.slot, n); pos >= 0 && !yield(entry{k.s, shard.at(pos)}) {
+		c := rest.nextCredential()
+		shard := k.s.hot[shardOf(c.hash, len(k.s.hot))]
+		if pos := shard.findOf(c.hash, k.slot, c.n); pos >= 0 && !yield(entry{k.s, shard.at(pos)}, c.material) {
 			return
 		}
 	}

@@ -33,11 +33,14 @@ const (
 	KindPublicKey    Kind = "public_key"    // verifies signed requests; nothing secret is kept
 )
 
+// Signs reports whether credentials of this kind sign requests.
+func (k Kind) Signs() bool { return k == KindSharedSecret || k == KindPublicKey }
+
 // Signing says whether a key may, or must, sign its requests.
 type Signing string
 
 // The signing modes of a key. A key that requires signing is never let in by a
-// bare token.
+// bare token, one whose signing is off never by a signature.
 const (
 	SigningOff      Signing = "off"
 	SigningOptional Signing = "optional"
@@ -82,8 +85,11 @@ type Key struct {
 type Credential struct {
 	N      uint32 // 1, 2, … within its key; never used again
 	Kind   Kind
-	Hint   string   // the first characters of a made token, "" for an imported one
-	Digest [32]byte // SHA-256 of the token
+	Hint   string   // what tells it from others: the first characters of a made token or secret, the fingerprint of a public key
+	Digest [32]byte // SHA-256 of the token or shared secret; zero for other kinds, and for weak secrets
+
+	Sealed    []byte // the shared secret, see Sealer
+	PublicKey []byte // the public key, as PKIX in DER
 
 	CreatedAt time.Time
 	ExpiresAt time.Time // zero: as long as the key
@@ -132,6 +138,20 @@ func (k *Key) Credential(n uint32) *Credential {
 		if k.Credentials[i].N == n {
 			return &k.Credentials[i]
 		}
+	}
+	return nil
+}
+
+// material returns what verifies the signatures of a credential, nil if it
+// makes none or can make none any more.
+func (c *Credential) material() []byte {
+	switch {
+	case !c.EndedAt.IsZero():
+		return nil
+	case c.Kind == KindSharedSecret:
+		return c.Sealed
+	case c.Kind == KindPublicKey:
+		return c.PublicKey
 	}
 	return nil
 }

@@ -19,11 +19,16 @@ type Keyring struct {
 
 	index atomic.Pointer[index]
 
-	// seen is the cursor up to which the index has followed the store; moved is
-	// closed and replaced whenever it moves.
-	mu    sync.Mutex
-	seen  Cursor
-	moved chan struct{}
+	// seen is the cursor up to which the index has followed the store, and proved
+	// when the store last said that nothing is newer; moved is closed and replaced
+	// whenever it moves.
+	mu     sync.Mutex
+	seen   Cursor
+	proved time.Time
+	moved  chan struct{}
+
+	committed func(took time.Duration, err error)
+	failed    atomic.Pointer[failure] // the last commit's, nil if it succeeded
 
 	stop    context.CancelFunc
 	stopped chan struct{}
@@ -33,6 +38,10 @@ type Keyring struct {
 type Options struct {
 	Now    func() time.Time // the wall clock; default time.Now
 	Random io.Reader        // default crypto/rand
+
+	// Committed is told of every attempt to change the store: how long the store
+	// took, and its error. It must be quick, and safe for concurrent use.
+	Committed func(took time.Duration, err error)
 }
 
 // Open reads every key of the store into memory and follows the store's
@@ -42,12 +51,16 @@ func Open(ctx context.Context, store Store, opts Options) (*Keyring, error) {
 	if opts.Random == nil {
 		opts.Random = rand.Reader
 	}
+	if opts.Committed == nil {
+		opts.Committed = func(time.Duration, error) {}
+	}
 	k := &Keyring{
-		store:   store,
-		random:  opts.Random,
-		clock:   newClock(opts.Now),
-		moved:   make(chan struct{}),
-		stopped: make(chan struct{}),
+		store:     store,
+		random:    opts.Random,
+		clock:     newClock(opts.Now),
+		committed: opts.Committed,
+		moved:     make(chan struct{}),
+		stopped:   make(chan struct{}),
 	}
 	if err := k.load(ctx); err != nil {
 		return nil, errors.Join(err, store.Close())
@@ -143,7 +156,7 @@ func (k *Keyring) position() Cursor {
 func (k *Keyring) advance(c Cursor) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.seen = c
+	k.seen, k.proved = c, time.Now()
 	close(k.moved)
 	k.moved = make(chan struct{})
 }
@@ -151,7 +164,10 @@ func (k *Keyring) advance(c Cursor) {
 // apply commits mutations and returns when the index has them, so that a
 // caller who was told of a revocation can rely on it.
 func (k *Keyring) apply(ctx context.Context, mutations ...Mutation) error {
+	began := time.Now()
 	cursor, err := k.store.Apply(ctx, mutations)
+	k.committed(time.Since(began), err)
+	k.note(err)
 	if err != nil {
 		return err
 	}
@@ -172,18 +188,15 @@ func (k *Keyring) apply(ctx context.Context, mutations ...Mutation) error {
 	}
 }
 
-// Stats are figures of the index.
-type Stats struct {
-	Keys        int // keys that are not deleted
-	Credentials int
-	Damaged     int // records refused because they fail their checksum
+// Has reports whether there is a key with this id, in whatever state.
+func (k *Keyring) Has(id string) bool {
+	_, ok := k.index.Load().snapshot().byID(id)
+	return ok
 }
 
-// Stats returns figures of the index at this moment.
-func (k *Keyring) Stats() Stats {
-	keys, credentials, damaged := k.index.Load().snapshot().stats()
-	return Stats{keys, credentials, damaged}
-}
+// Now returns the time by which the keyring decides. Setting the clock back does
+// not set it back.
+func (k *Keyring) Now() time.Time { return k.clock.time() }
 
 // HasOrigin reports whether any key that is not final lists this browser
 // origin.

@@ -85,7 +85,10 @@ func TestStateMachine(t *testing.T) {
 		return func(kr *keyring.Keyring, id string) error { _, err := f(kr, ctx, id, keyring.AnyRevision); return err }
 	}
 	suspend, resume, revoke := state((*keyring.Keyring).Suspend), state((*keyring.Keyring).Resume), state((*keyring.Keyring).Revoke)
-	remove := func(kr *keyring.Keyring, id string) error { return kr.Delete(ctx, id, keyring.AnyRevision) }
+	remove := func(kr *keyring.Keyring, id string) error {
+		_, err := kr.Delete(ctx, id, keyring.AnyRevision)
+		return err
+	}
 	edit := func(kr *keyring.Keyring, id string) error {
 		_, err := kr.Edit(ctx, id, keyring.AnyRevision, keyring.Edits{}, func(k *keyring.Key) error { k.Name = "edited"; return nil })
 		return err

@@ -1,6 +1,7 @@
 package keyring
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -9,12 +10,6 @@ import (
 	"time"
 )
 
-// Issue says how a new token is made.
-type Issue struct {
-	Prefix    string    // of the token, see ValidateTokenPrefix
-	ExpiresAt time.Time // of the credential; zero: as long as the key
-}
-
 // AnyRevision, given as ifRevision, changes a record whatever its revision.
 const AnyRevision = 0
 
@@ -22,23 +17,31 @@ const AnyRevision = 0
 // after it met another change of the same record.
 const editRetries = 50
 
-// Create stores a new active key with one token and returns both. The fields
+// Create stores a new active key with one credential and returns it with what
+// was made for the caller, see Issue. A key whose credential signs requires
+// signing unless spec says otherwise. The fields
 // that the keyring owns (id, state, times, revision, credentials) are set by
 // it, whatever spec holds.
 func (k *Keyring) Create(ctx context.Context, spec Key, issue Issue) (*Key, Secret, error) {
 	now := k.clock.time()
+	if spec.Signing == "" && issue.Kind.Signs() {
+		spec.Signing = SigningRequired
+	}
 	key, err := k.newKey(ctx, spec, now)
 	if err != nil {
 		return nil, Secret{}, err
 	}
-	token, err := k.addToken(key, issue, now)
+	secret, err := k.issue(key, issue, now)
 	if err != nil {
+		return nil, Secret{}, err
+	}
+	if err := key.checkSigning(now); err != nil {
 		return nil, Secret{}, err
 	}
 	if err := k.apply(ctx, Mutation{Key: key}); err != nil {
 		return nil, Secret{}, err
 	}
-	return key, token, nil
+	return key, secret, nil
 }
 
 // newKey checks spec and sets the fields that the keyring owns.
@@ -116,6 +119,11 @@ func (k *Keyring) Edit(ctx context.Context, id string, ifRevision uint64, opts E
 		if err := key.validate(); err != nil {
 			return err
 		}
+		if key.Signing != old.Signing {
+			if err := key.checkSigning(now); err != nil {
+				return err
+			}
+		}
 		if key.Org != old.Org {
 			if err := k.checkMove(ctx, old, key, opts); err != nil {
 				return err
@@ -173,10 +181,9 @@ func (k *Keyring) Revoke(ctx context.Context, id string, ifRevision uint64) (*Ke
 }
 
 // Delete hides a revoked key. Its tombstone keeps the id and the digests of
-// its tokens, so that neither comes back.
-func (k *Keyring) Delete(ctx context.Context, id string, ifRevision uint64) error {
-	_, err := k.setState(ctx, id, ifRevision, StateDeleted)
-	return err
+// its tokens, so that neither comes back; it is what is returned.
+func (k *Keyring) Delete(ctx context.Context, id string, ifRevision uint64) (*Key, error) {
+	return k.setState(ctx, id, ifRevision, StateDeleted)
 }
 
 // setState is the state machine. Going where the key already is changes
@@ -251,7 +258,7 @@ func (k *Key) equal(o *Key) bool {
 }
 
 func sameCredential(a, b Credential) bool {
-	return a.N == b.N && a.Digest == b.Digest && a.ExpiresAt.Equal(b.ExpiresAt) && a.EndedAt.Equal(b.EndedAt)
+	return a.N == b.N && a.Digest == b.Digest && bytes.Equal(a.Sealed, b.Sealed) && a.ExpiresAt.Equal(b.ExpiresAt) && a.EndedAt.Equal(b.EndedAt)
 }
 
 func (r *Rotation) equal(o *Rotation) bool {

@@ -198,9 +198,9 @@ func TestImport(t *testing.T) {
 		want    string
 	}{
 		"known token":  {[]keyring.Import{fresh, imports[0]}, "already exists"},
-		"twice":        {[]keyring.Import{fresh, fresh}, "same token as entry 0"},
+		"twice":        {[]keyring.Import{fresh, fresh}, "the same as in entry 0"},
 		"weak":         {[]keyring.Import{fresh, weak}, "keys[1].token"},
-		"no token":     {[]keyring.Import{fresh, {Key: keyring.Key{Name: "x"}}}, "either the token or its sha256"},
+		"no token":     {[]keyring.Import{fresh, {Key: keyring.Key{Name: "x"}}}, "one of them"},
 		"no name":      {[]keyring.Import{fresh, {Token: weak.Token}}, "keys[1].name"},
 		"unknown org":  {[]keyring.Import{fresh, {Key: keyring.Key{Name: "x", Org: "nobody"}, Token: weak.Token}}, "no org"},
 		"empty digest": {[]keyring.Import{fresh, {Key: keyring.Key{Name: "x"}, Digest: new([32]byte)}}, "no token"},

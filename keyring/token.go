@@ -140,6 +140,16 @@ func isAlnum(c byte) bool {
 // right checksum.
 func IsToken(text, prefix string) bool { return formOf(text, prefix) == ownForm }
 
+// HintOf returns what lists show of a token, and whether text is one: of any
+// prefix, with a right checksum.
+func HintOf(text string) (shown string, ok bool) {
+	end := len(text) - tokenTailLen - 1 // of the prefix
+	if end < 1 || ValidateTokenPrefix(text[:end]) != nil || !IsToken(text, text[:end]) {
+		return "", false
+	}
+	return hint(text[:end], Secret{text}), true
+}
+
 // DigestOf returns the digest under which a token is stored and looked up.
 // It does not allocate.
 func DigestOf(token string) [sha256.Size]byte { return sha256.Sum256(bytesOf(token)) }

@@ -147,3 +147,27 @@ func FuzzTokenForm(f *testing.F) {
 		_ = validateImported("token", s, "ck", false)
 	})
 }
+
+func TestHintOf(t *testing.T) {
+	for _, prefix := range []string{"ck", "acme_live", "a"} {
+		token, err := newToken(prefix, rand.Reader)
+		if err != nil {
+			t.Fatal(err)
+		}
+		text := token.Reveal()
+		if got, ok := HintOf(text); !ok || got != hint(prefix, token) {
+			t.Errorf("prefix %s: hint %q, %v", prefix, got, ok)
+		}
+		for name, other := range map[string]string{
+			"cut":          text[:len(text)-1],
+			"longer":       text + "0",
+			"other prefix": "x" + text,
+			"no prefix":    text[len(prefix):],
+			"empty":        "",
+		} {
+			if got, ok := HintOf(other); ok || got != "" {
+				t.Errorf("prefix %s, %s: hint %q, %v", prefix, name, got, ok)
+			}
+		}
+	}
+}

@@ -38,7 +38,7 @@ func (k *Key) validate() error {
 	switch k.Signing {
 	case SigningOff, SigningOptional, SigningRequired:
 	default:
-		return invalid("signing", "%q is not off, optional or required", k.Signing)
+		return invalid("signing", "must be off, optional or required")
 	}
 	for _, err := range []error{
 		checkText("name", k.Name, MaxNameLen),

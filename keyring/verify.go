@@ -20,6 +20,7 @@ const (
 	Revoked                     // the key is revoked
 	OrgSuspended                // the key's org is suspended, or missing
 	MustSign                    // the key is only accepted on signed requests
+	MustNotSign                 // the key is not accepted on signed requests
 )
 
 // Proven is a key whose credential was proven in a request. Only the keyring
@@ -36,14 +37,18 @@ func (k *Keyring) VerifyToken(token, prefix string) (Proven, Verdict) {
 	}
 	digest := DigestOf(token)
 	e, ok := k.index.Load().snapshot().byDigest(&digest)
-	if !ok || e.kind() != KindToken {
+	if !ok || e.kind() != KindToken && e.kind() != KindSharedSecret {
 		return Proven{}, Unknown
 	}
 	var now int64 // asking for the time costs as much as the look-up
 	if e.expiresAt() != 0 || e.notBefore() != 0 {
 		now = k.clock.unixMilli()
 	}
-	return Proven{e}, e.verdict(now)
+	verdict := e.verdict(now)
+	if verdict == InForce && e.kind() == KindSharedSecret {
+		verdict = MustSign // it was sent instead of used
+	}
+	return Proven{e}, verdict
 }
 
 // verdict judges a proven credential at a time in Unix milliseconds. What

@@ -18,6 +18,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -36,7 +37,8 @@ type Rig struct {
 	Dir      string // of the store and the log
 	Upstream *Upstream
 
-	t testing.TB
+	t     testing.TB
+	loads int // configurations that were loaded
 }
 
 // New starts a server with one site on a loopback port. site is the inside of
@@ -45,17 +47,32 @@ type Rig struct {
 // a file in a directory of the test.
 func New(t testing.TB, global, site string) *Rig {
 	t.Helper()
+	r := prepare(t)
+	r.Load(global, site)
+	return r
+}
+
+// prepare makes what a server needs, and stops it when the test ends.
+func prepare(t testing.TB) *Rig {
+	t.Helper()
 	r := &Rig{t: t, Dir: t.TempDir(), Upstream: newUpstream(t)}
 	r.Site, r.Admin = FreeAddr(t), FreeAddr(t)
 	t.Setenv("XDG_DATA_HOME", filepath.Join(r.Dir, "data"))
 	t.Setenv("XDG_CONFIG_HOME", filepath.Join(r.Dir, "config"))
-	r.Load(global, site)
 	t.Cleanup(func() {
 		if err := caddy.Stop(); err != nil {
 			t.Errorf("stopping Caddy: %v", err)
 		}
 	})
 	return r
+}
+
+// With returns the same rig for a test within the one that started it, whose
+// failures are that test's own.
+func (r *Rig) With(t testing.TB) *Rig {
+	inner := *r
+	inner.t = t
+	return &inner
 }
 
 // Load loads a configuration, as New does, into the running server.
@@ -69,12 +86,46 @@ func (r *Rig) Load(global, site string) {
 // TryLoad is Load for configurations that may be refused.
 func (r *Rig) TryLoad(global, site string) error {
 	r.t.Helper()
+	r.loads++
 	if !strings.Contains(global, "api_keys") {
 		global += fmt.Sprintf("\napi_keys {\nstore bolt %s\n}\n", r.StorePath())
 	}
-	caddyfile := fmt.Sprintf("{\nadmin %s\nauto_https disable_redirects\npersist_config off\nlog default {\noutput file %s\nlevel DEBUG\n}\n%s\n}\nhttp://%s {\nbind 127.0.0.1\n%s\n}\n",
-		r.Admin, r.LogPath(), global, r.Site, site)
-	return LoadCaddyfile(strings.ReplaceAll(caddyfile, "{$UPSTREAM}", r.Upstream.Addr))
+	generation := fmt.Sprintf("/generation-%d", generations.Add(1))
+	caddyfile := fmt.Sprintf("{\nadmin %s\nauto_https disable_redirects\npersist_config off\nlog default {\noutput file %s\nlevel DEBUG\n}\n%s\n}\nhttp://%s {\nbind 127.0.0.1\nredir %s %s\n%s\n}\n",
+		r.Admin, r.LogPath(), global, r.Site, probePath, generation, site)
+	if err := LoadCaddyfile(strings.ReplaceAll(caddyfile, "{$UPSTREAM}", r.Upstream.Addr)); err != nil {
+		return err
+	}
+	r.awaitGeneration(generation)
+	return nil
+}
+
+// probePath is answered by which configuration serves.
+const probePath = "/.rig/generation"
+
+var generations atomic.Int64
+
+// awaitGeneration waits until connections are no longer accepted by the server
+// of the configuration before, which Caddy stops in the background. Both accept
+// in turn, so many answers of the new one in a row say that it is alone.
+func (r *Rig) awaitGeneration(generation string) {
+	r.t.Helper()
+	deadline := time.Now().Add(10 * time.Second)
+	for inRow := 0; inRow < 12; {
+		req, err := http.NewRequest("GET", "http://"+r.Site+probePath, nil)
+		if err != nil {
+			r.t.Fatal(err)
+		}
+		req.Close = true
+		answer, err := do(req)
+		if err == nil && answer.Header.Get("Location") == generation {
+			inRow++
+			continue
+		}
+		if inRow = 0; time.Now().After(deadline) {
+			r.t.Fatalf("the configuration does not serve: %v, status %d", err, answer.Status)
+		}
+	}
 }
 
 // LoadCaddyfile adapts and loads a whole Caddyfile.
@@ -101,9 +152,15 @@ func (r *Rig) LogPath() string { return filepath.Join(r.Dir, "caddy.log") }
 // Logs returns everything logged so far.
 func (r *Rig) Logs() string {
 	r.t.Helper()
-	text, err := os.ReadFile(r.LogPath())
+	return ReadFile(r.t, r.LogPath())
+}
+
+// ReadFile returns the text of a file.
+func ReadFile(t testing.TB, path string) string {
+	t.Helper()
+	text, err := os.ReadFile(path)
 	if err != nil {
-		r.t.Fatal(err)
+		t.Fatal(err)
 	}
 	return string(text)
 }
@@ -149,9 +206,10 @@ func (r *Rig) Manage(method, path, body string) Answer {
 		if err == nil {
 			return answer
 		}
-		// A reload replaces the admin server; the kernel resets connections
-		// that the old one had not accepted yet, so nothing was done.
-		if try == 5 || !errors.Is(err, syscall.ECONNRESET) {
+		// A reload replaces the admin server: the old one closes connections
+		// that it has not begun to serve, and the kernel resets those that it
+		// has not accepted, so nothing was done.
+		if try == 5 || !errors.Is(err, io.EOF) && !errors.Is(err, syscall.ECONNRESET) {
 			r.t.Fatal(err)
 		}
 	}
@@ -191,18 +249,26 @@ var client = &http.Client{
 	CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 }
 
-// Do sends a request and reads the answer.
+// Do sends a request and reads the answer. As with Manage, one without a body
+// is sent again if a reload had its connection closed.
 func (r *Rig) Do(req *http.Request) Answer {
 	r.t.Helper()
-	answer, err := do(req)
-	if err != nil {
-		r.t.Fatal(err)
+	for try := 0; ; try++ {
+		answer, err := do(req)
+		if err == nil {
+			return answer
+		}
+		closed := errors.Is(err, syscall.ECONNRESET) || errors.Is(err, io.EOF)
+		if try == 5 || req.Body != nil || r.loads < 2 || !closed {
+			r.t.Fatal(err)
+		}
 	}
-	return answer
 }
 
-func do(req *http.Request) (Answer, error) {
-	resp, err := client.Do(req)
+func do(req *http.Request) (Answer, error) { return Read(client.Do(req)) }
+
+// Read reads the answer to a request of a test's own client to its end.
+func Read(resp *http.Response, err error) (Answer, error) {
 	if err != nil {
 		return Answer{}, err
 	}
@@ -215,6 +281,17 @@ func do(req *http.Request) (Answer, error) {
 // returns what comes back until the server closes or a second passes without a
 // byte.
 func (r *Rig) Raw(request string) string {
+	r.t.Helper()
+	for range 3 { // see notServed
+
+		if answer := r.raw(request); answer != "" {
+			return answer
+		}
+	}
+	return r.raw(request)
+}
+
+func (r *Rig) raw(request string) string {
 	r.t.Helper()
 	conn, err := net.DialTimeout("tcp", r.Site, 5*time.Second)
 	if err != nil {

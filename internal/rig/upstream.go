@@ -67,7 +67,10 @@ func (u *Upstream) serve(conn net.Conn) {
 		respond := u.respond
 		u.mu.Unlock()
 		if respond == "" {
-			respond = "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 8\r\n\r\nupstream"
+			respond = "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 8\r\n\r\n"
+			if req.Method != http.MethodHead {
+				respond += "upstream"
+			}
 		}
 		if _, err := fmt.Fprint(conn, respond); err != nil {
 			return

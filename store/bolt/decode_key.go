@@ -1,6 +1,8 @@
 package bolt
 
 import (
+	"bytes"
+
 	"github.com/caddy-apikey/caddy-apikey/keyring"
 )
 
@@ -98,6 +100,10 @@ func (d *decoder) credential(c *keyring.Credential, b []byte) error {
 			c.Hint = string(f.bytes)
 		case isBytes && f.num == credDigest && len(f.bytes) == len(c.Digest):
 			copy(c.Digest[:], f.bytes)
+		case isBytes && f.num == credSealed:
+			c.Sealed = bytes.Clone(f.bytes)
+		case isBytes && f.num == credPublicKey:
+			c.PublicKey = bytes.Clone(f.bytes)
 		case !isBytes && f.num == credCreatedAt:
 			c.CreatedAt = f.time()
 		case !isBytes && f.num == credExpiresAt:

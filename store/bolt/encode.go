@@ -44,6 +44,8 @@ const (
 	credCreatedAt  protowire.Number = 5
 	credExpiresAt  protowire.Number = 6
 	credEndedAt    protowire.Number = 7
+	credSealed     protowire.Number = 8
+	credPublicKey  protowire.Number = 9
 	rotStartedAt   protowire.Number = 1
 	rotEndsAt      protowire.Number = 2
 	rotNew         protowire.Number = 3
@@ -100,12 +102,13 @@ func appendCredential(b []byte, c *keyring.Credential) []byte {
 	b = appendString(b, credKind, string(c.Kind))
 	b = appendString(b, credHint, c.Hint)
 	if c.Digest != [32]byte{} {
-		b = protowire.AppendTag(b, credDigest, protowire.BytesType)
-		b = protowire.AppendBytes(b, c.Digest[:])
+		b = appendBytes(b, credDigest, c.Digest[:])
 	}
 	b = appendTime(b, credCreatedAt, c.CreatedAt)
 	b = appendTime(b, credExpiresAt, c.ExpiresAt)
-	return appendTime(b, credEndedAt, c.EndedAt)
+	b = appendTime(b, credEndedAt, c.EndedAt)
+	b = appendBytes(b, credSealed, c.Sealed)
+	return appendBytes(b, credPublicKey, c.PublicKey)
 }
 
 func appendRotation(b []byte, r *keyring.Rotation) []byte {
@@ -138,6 +141,13 @@ func appendString(b []byte, n protowire.Number, s string) []byte {
 		return b
 	}
 	return protowire.AppendString(protowire.AppendTag(b, n, protowire.BytesType), s)
+}
+
+func appendBytes(b []byte, n protowire.Number, value []byte) []byte {
+	if len(value) == 0 {
+		return b
+	}
+	return protowire.AppendBytes(protowire.AppendTag(b, n, protowire.BytesType), value)
 }
 
 // appendStrings keeps empty elements: they are part of the list.

@@ -19,5 +19,6 @@ func tryLock(*os.File) error                  { return errSystem }
 func unlock(*os.File)                         {}
 func waitLock(*os.File) error                 { return errSystem }
 func syncDir(*os.File) error                  { return errSystem }
+func onReadOnly(string) bool                  { return true }
 
 var fullErrnos = []syscall.Errno{syscall.ENOSPC}

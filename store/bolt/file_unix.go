@@ -37,6 +37,13 @@ func unlock(f *os.File) { _ = syscall.Flock(int(f.Fd()), syscall.LOCK_UN) }
 // syncDir makes a new name in dir durable.
 func syncDir(dir *os.File) error { return dir.Sync() }
 
+// onReadOnly reports whether path is on a file system that cannot be written to
+// now, such as one that the kernel made read-only after an error.
+func onReadOnly(path string) bool {
+	const writable = 2 // W_OK
+	return syscall.Access(path, writable) == syscall.EROFS
+}
+
 // waitLock waits for the lock of f.
 func waitLock(f *os.File) error {
 	for {

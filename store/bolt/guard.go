@@ -113,8 +113,9 @@ func (s *Store) checkSize() error {
 	return nil
 }
 
-// checkName notices that path no longer leads to the open file. Writing on
-// would succeed and be lost with the last handle.
+// checkName notices that path no longer leads to the open file, or only to
+// read it. In the first case writing on would succeed and be lost with the last
+// handle.
 func (s *Store) checkName() error {
 	st, err := os.Lstat(s.path)
 	switch {
@@ -126,6 +127,8 @@ func (s *Store) checkName() error {
 	case !os.SameFile(st, s.stat):
 		return fmt.Errorf("%w: store %s: the file was replaced by another one while in use. Restart Caddy to use the new one, or take a "+
 			"backup of the old one through the management API first", keyring.ErrUnavailable, s.path)
+	case onReadOnly(s.path):
+		return fmt.Errorf("%w: store %s: its file system has become read-only. Check the disk, and make it writable", keyring.ErrUnavailable, s.path)
 	}
 	return nil
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"path/filepath"
+	"strings"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
@@ -66,6 +67,13 @@ func (b *Bolt) Provision(caddy.Context) error {
 // another max_size never opens the file a second time.
 func (b *Bolt) StoreKey() string { return b.Path }
 
+// MasterKeyFile returns where the master key is kept unless one is configured.
+func (b *Bolt) MasterKeyFile() string { return b.Path + ".master_key" }
+
+// NonceFile returns where the nonces that signed requests used are kept between
+// two runs of the server.
+func (b *Bolt) NonceFile() string { return b.Path + ".nonces" }
+
 // OpenStore opens the store; see [Open].
 func (b *Bolt) OpenStore() (keyring.Store, error) {
 	s, err := Open(b.Path, Options{MaxSize: b.MaxSize})
@@ -89,9 +97,12 @@ func (b *Bolt) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		if b.Path == "" {
 			return d.Err("bolt: the path is empty; leave it out for the default")
 		}
+		if strings.HasPrefix(b.Path, "~") {
+			return d.Errf("bolt: ~ is not replaced in %s: write the whole path, such as /var/lib/caddy/api_keys.db", b.Path)
+		}
 	}
 	if d.NextArg() {
-		return d.ArgErr()
+		return d.Errf("bolt: write one path, in quotes if it has spaces; %q is too much", d.Val())
 	}
 	for d.NextBlock(0) {
 		switch option := d.Val(); option {
@@ -101,13 +112,15 @@ func (b *Bolt) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 			}
 			var text string
 			if !d.AllArgs(&text) {
-				return d.ArgErr()
+				return d.Err("max_size: write one size, such as 512MiB")
 			}
 			size, err := humanize.ParseBytes(text)
 			if err != nil || size < minMaxSize || size > math.MaxInt64 {
 				return d.Errf("max_size %q: want a size of at least 1MiB, such as 512MiB", text)
 			}
 			b.MaxSize = int64(size)
+		case "path":
+			return d.Err("path: write it behind bolt: `store bolt <path>`")
 		default:
 			return d.Errf("unknown option %q of bolt; there is: max_size", option)
 		}

@@ -50,7 +50,8 @@ func FullKey(n int) *keyring.Key {
 	k.Credentials[0].ExpiresAt = day.AddDate(0, 0, 7)
 	k.Credentials = append(k.Credentials,
 		keyring.Credential{N: 2, Kind: keyring.KindToken, Digest: Digest(k.ID + "/2"), CreatedAt: day.AddDate(0, 0, 1), EndedAt: time.UnixMilli(0).UTC()},
-		keyring.Credential{N: 3, Kind: keyring.KindPublicKey, CreatedAt: time.Date(1969, 7, 20, 20, 17, 40, 1e6, time.UTC)})
+		keyring.Credential{N: 3, Kind: keyring.KindPublicKey, PublicKey: []byte("public key \x00"), Hint: "SHA256:abcd", CreatedAt: time.Date(1969, 7, 20, 20, 17, 40, 1e6, time.UTC)},
+		keyring.Credential{N: 4, Kind: keyring.KindSharedSecret, Sealed: []byte{1, 0, 0xff}, Digest: Digest(k.ID + "/4"), CreatedAt: day})
 	k.Rotation = &keyring.Rotation{
 		StartedAt: day, EndsAt: day.AddDate(0, 0, 7), New: 2,
 		Old: []keyring.RetiringCredential{{N: 1, ExpiresWithout: day.AddDate(2, 0, 0)}, {N: 3}},

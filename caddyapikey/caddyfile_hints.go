@@ -1,0 +1,133 @@
+package caddyapikey
+
+import (
+	"strings"
+
+	"github.com/caddy-apikey/caddy-apikey/keyring"
+)
+
+// The messages here answer words that stand in the wrong place: a reader who
+// guessed is told what to write instead. What is written behind such a word may
+// be a key, so it is never repeated.
+
+// ofKeys are what a newcomer looks for in the Caddyfile and belongs to keys.
+const ofKeys = "belongs to each key, not to the Caddyfile: set it where keys are created, in the admin API (POST /api_keys/keys)"
+
+// optionHint says where a word belongs that is no option of the directive, ""
+// if nobody knows.
+func optionHint(word string) string {
+	switch word {
+	case "store", "role", "token_prefix", "master_key", "retain":
+		return "belongs to all sites: write it into `api_keys { … }` in the global options, at the top of the Caddyfile"
+	case "allow", "deny", "origins", "expires_at", "not_before", "tier", "owner":
+		return ofKeys
+	case "key", "keys", "token", "tokens", "secret":
+		return "keys do not stand in the Caddyfile: create or import them through the admin API (POST /api_keys/keys, /api_keys/import)"
+	case "scope", "scopes":
+		return "write scopes behind the requests that need them, such as `require * contacts:read`"
+	case "header", "query", "cookie":
+		return "write `from " + word + " <name>`"
+	case "bearer", "basic":
+		return "write `from " + word + "`"
+	case "observe", "enforce":
+		return "write `mode " + word + "`"
+	case "path", "method", "host", "remote_ip", "client_ip":
+		return "define a matcher beside api_key, such as `@mine " + word + " …`, and write `require @mine` here"
+	case "rate_limit":
+		return "is a directive of its own: write it beside api_key, with `key {http.auth.user.id}`"
+	}
+	if strings.HasPrefix(word, "@") {
+		return "define matchers beside api_key, not in it, and write `require " + word + "` here"
+	}
+	return ""
+}
+
+// conditionHint is optionHint for the block of a rule.
+func conditionHint(word string) string {
+	switch word {
+	case "scope", "scopes":
+		return "write scopes on the line of the rule, such as `require * contacts:read {`"
+	case "role", "roles":
+		return "a rule asks for scopes; a role is what a key holds, set where keys are created"
+	case "path", "method", "host", "match":
+		return "write the matcher on the line of the rule, such as `require @name {`"
+	}
+	return optionHint(word)
+}
+
+// globalHint is optionHint for the global option.
+func globalHint(word string) string {
+	switch word {
+	case accessRequire, accessPublic, accessOptional, "from", "mode", "errors", "relax", "forward", "cors", "keep_credential", "realm", "signature":
+		return "belongs to a site: write it into the `api_key { … }` block there"
+	case "roles":
+		return "write one line for each role, such as `role reader contacts:read deals:read`"
+	case "prefix":
+		return "write `token_prefix <prefix>`"
+	case "path":
+		return "write `store bolt <path>`"
+	case "admin", "log":
+		return "is an option of Caddy: write it in front of or behind api_keys, not in it"
+	}
+	if hint := optionHint(word); strings.Contains(hint, "admin API") {
+		return hint
+	}
+	return ""
+}
+
+// scopeHint says what is wrong with words that were meant as scopes and are
+// something else, "" if nothing is.
+func scopeHint(access string, words []string) string {
+	for i, word := range words {
+		switch {
+		case strings.HasPrefix(word, "@") || strings.HasPrefix(word, "/") || word == "*" && access != accessRequire:
+			return "one rule has one matcher: write one line for each, or define one matcher for both, such as `@mine path /a /b`"
+		case keyring.IsToken(word, keyring.DefaultTokenPrefix):
+			return optionHint("key")
+		case strings.ContainsAny(word, ",;"):
+			return "write spaces between scopes, such as `contacts:read deals:read`"
+		case len(words) > 1 && i == 0 && (word == "scope" || word == "scopes"):
+			return "write the scopes alone, without the word " + word
+		case len(words) > 1 && i == 0 && (word == "role" || word == "roles"):
+			return "a rule asks for scopes; a role is what a key holds, set where keys are created"
+		}
+	}
+	return ""
+}
+
+// sourceHint says how a place of keys is written, "" if the words are a place.
+func sourceHint(words []string) string {
+	const all = "write bearer, basic, header <name>, query <name> or cookie <name>"
+	if len(words) == 0 {
+		return all
+	}
+	kind := SourceKind(strings.ToLower(words[0]))
+	switch kind {
+	case SourceBearer, SourceBasic:
+		if len(words) > 1 {
+			return "write `from " + string(kind) + "` alone; each place has a line of its own, and keys do not stand in the Caddyfile"
+		}
+	case SourceHeader, SourceQuery, SourceCookie:
+		if len(words) > 2 && strings.EqualFold(words[1], "Authorization") {
+			return "write `from bearer` for Authorization: Bearer"
+		}
+		if len(words) != 2 {
+			example := "api_key"
+			if kind == SourceHeader {
+				example = "X-API-Key"
+			}
+			return "write one name behind it, such as `from " + string(kind) + " " + example + "`; each place has a line of its own"
+		}
+	case "authorization":
+		return "write `from bearer` for Authorization: Bearer"
+	default:
+		if strings.HasPrefix(string(kind), "x-") {
+			return "write `from header " + words[0] + "`"
+		}
+		return all
+	}
+	if string(kind) != words[0] {
+		return "write " + string(kind) + ", in small letters"
+	}
+	return ""
+}

@@ -1,0 +1,166 @@
+package caddyapikey
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"sync/atomic"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/caddyserver/caddy/v2"
+
+	"github.com/caddy-apikey/caddy-apikey/hmacsig"
+	"github.com/caddy-apikey/caddy-apikey/keyring"
+)
+
+// nonceKeeper is a store with a place for used nonces beside it.
+type nonceKeeper interface{ NonceFile() string }
+
+// nonceRings has the rings of the process by store and window. Old and new
+// configuration overlap during a reload and must know the same nonces.
+var nonceRings = caddy.NewUsagePool()
+
+// nonces is the ring of the handlers with one window.
+type nonces struct {
+	window time.Duration
+	open   atomic.Pointer[pooledRing]
+}
+
+// ring returns nil while the app is not running.
+func (n *nonces) ring() *hmacsig.NonceRing {
+	if p := n.open.Load(); p != nil {
+		return p.NonceRing
+	}
+	return nil
+}
+
+// pooledRing makes a ring a value of the pool.
+type pooledRing struct {
+	*hmacsig.NonceRing
+	file   string // "" for a store that keeps none
+	logger *zap.Logger
+}
+
+// Destruct saves the ring when the last configuration let go of it.
+func (p *pooledRing) Destruct() error {
+	if p.file == "" {
+		return nil
+	}
+	if err := p.save(); err != nil {
+		p.logger.Error("used nonces were not saved; signed requests are refused for a while after the next start", zap.Error(err))
+	}
+	return nil
+}
+
+// save writes the file whole or not at all.
+func (p *pooledRing) save() error {
+	tmp, err := os.OpenFile(p.file+".new", os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	defer os.Remove(tmp.Name())
+	if err := errors.Join(p.Save(tmp), tmp.Sync(), tmp.Close()); err != nil {
+		return err
+	}
+	return os.Rename(tmp.Name(), p.file)
+}
+
+// nonces returns the ring for a window, which is there when the app runs.
+func (a *App) nonces(window time.Duration) *nonces {
+	for _, n := range a.rings {
+		if n.window == window {
+			return n
+		}
+	}
+	n := &nonces{window: window}
+	a.rings = append(a.rings, n)
+	if _, open := nonceRings.References(a.ringKey(n)); open && a.Keyring() != nil {
+		// On a reload requests may come in before Start.
+		_ = a.openRing(n, a.Keyring()) // Start tries again, and tells
+	}
+	return n
+}
+
+func (a *App) ringKey(n *nonces) string { return a.store.StoreKey() + "\x00" + n.window.String() }
+
+// openRings takes references to the rings that the handlers asked for.
+func (a *App) openRings(kr *keyring.Keyring) error {
+	for _, n := range a.rings {
+		if err := a.openRing(n, kr); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (a *App) openRing(n *nonces, kr *keyring.Keyring) error {
+	if n.open.Load() != nil {
+		return nil
+	}
+	value, _, err := nonceRings.LoadOrNew(a.ringKey(n), func() (caddy.Destructor, error) { return a.loadRing(n, kr) })
+	if err != nil {
+		return err
+	}
+	n.open.Store(value.(*pooledRing))
+	return nil
+}
+
+// loadRing makes a ring of what the last process saved. If that is lost, it
+// refuses what the last process may have accepted; where no key could sign,
+// there was nothing.
+func (a *App) loadRing(n *nonces, kr *keyring.Keyring) (*pooledRing, error) {
+	p := &pooledRing{logger: a.logger}
+	limits := hmacsig.NonceLimits{Window: n.window}
+	lost := kr.Now()
+	if !kr.HasSigners() {
+		lost = time.Time{}
+	}
+	keeper, ok := a.store.(nonceKeeper)
+	if !ok {
+		p.NonceRing = hmacsig.NewNonceRing(limits, lost)
+		return p, nil
+	}
+	p.file = fmt.Sprintf("%s.%s", keeper.NonceFile(), n.window)
+	ring, err := loadNonceFile(limits, p.file)
+	switch {
+	case errors.Is(err, hmacsig.ErrNonceFile), errors.Is(err, fs.ErrNotExist):
+		if !lost.IsZero() {
+			a.logger.Warn("which signatures were used before the start is not known, so that signed requests are refused until it does not matter any more",
+				zap.String("file", p.file), zap.Duration("for", n.window), zap.Error(err))
+		}
+		ring = hmacsig.NewNonceRing(limits, lost)
+	case err != nil:
+		return nil, fmt.Errorf("used nonces: %w", err)
+	}
+	p.NonceRing = ring
+	return p, nil
+}
+
+// loadNonceFile loads a ring and removes its file, which is good for one start.
+func loadNonceFile(limits hmacsig.NonceLimits, path string) (*hmacsig.NonceRing, error) {
+	file, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
+	ring, err := hmacsig.LoadNonceRing(limits, file)
+	if removed := os.Remove(path); removed != nil {
+		return nil, removed
+	}
+	return ring, err
+}
+
+// releaseRings gives back what openRings took.
+func (a *App) releaseRings() error {
+	var errs []error
+	for _, n := range a.rings {
+		if n.open.Swap(nil) != nil {
+			_, err := nonceRings.Delete(a.ringKey(n))
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
+}

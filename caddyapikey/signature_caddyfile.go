@@ -1,0 +1,134 @@
+package caddyapikey
+
+import (
+	"github.com/dustin/go-humanize"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
+)
+
+// unmarshalSignature reads the option signature. Syntax:
+//
+//	signature <off|scheme...> {
+//	    skew       <duration>
+//	    authority  <host...>
+//	    cover      <field...>
+//	    body_limit <size>
+//	    hawk {
+//	        ext org
+//	        bewit <duration>
+//	        server_authorization off|bare|hash
+//	        sha1
+//	    }
+//	}
+func (hd *Handler) unmarshalSignature(h httpcaddyfile.Helper) error {
+	if hd.Signature != nil {
+		return h.Err("signature is given twice")
+	}
+	args := h.RemainingArgs()
+	s := newSignature()
+	switch {
+	case len(args) == 1 && args[0] == "off":
+		s.Schemes = []string{}
+	case len(args) > 0:
+		s.Schemes = args
+	}
+	for _, scheme := range s.Schemes {
+		if err := checkScheme(scheme); err != nil {
+			return h.WrapErr(err)
+		}
+	}
+	for nesting := h.Nesting(); h.NextBlock(nesting); {
+		if err := s.unmarshalLine(h); err != nil {
+			return err
+		}
+	}
+	hd.Signature = s
+	return nil
+}
+
+func (s *Signature) unmarshalLine(h httpcaddyfile.Helper) error {
+	switch option := h.Val(); option {
+	case "skew":
+		if err := durationArg(h, &s.Skew); err != nil {
+			return err
+		}
+	case "authority":
+		if s.Authorities = h.RemainingArgs(); len(s.Authorities) == 0 {
+			return h.Err("authority: write the names under which clients call, such as api.example.com")
+		}
+	case "cover":
+		if s.Cover = h.RemainingArgs(); len(s.Cover) == 0 {
+			return h.Err("cover: write the header fields that a signature must cover, such as idempotency-key")
+		}
+	case "body_limit":
+		if err := sizeArg(h, &s.BodyLimit); err != nil {
+			return err
+		}
+	case "hawk":
+		if h.NextArg() {
+			return h.Err("hawk takes a block inside signature; which schemes are accepted stands behind signature")
+		}
+		s.Hawk = new(Hawk)
+		for nesting := h.Nesting(); h.NextBlock(nesting); {
+			if err := s.Hawk.unmarshalLine(h); err != nil {
+				return err
+			}
+		}
+		return nil
+	default:
+		return h.Errf("unknown option %q of signature: write skew, authority, cover, body_limit or hawk", option)
+	}
+	return noBlock(h)
+}
+
+func (k *Hawk) unmarshalLine(h httpcaddyfile.Helper) error {
+	switch option := h.Val(); option {
+	case "ext":
+		if !h.AllArgs(&k.Ext) || k.Ext != hawkExtOrg {
+			return h.Err("ext: write org, which binds the attribute ext to the key's org")
+		}
+	case "bewit":
+		if err := durationArg(h, &k.Bewit); err != nil {
+			return err
+		}
+	case "server_authorization":
+		if !h.AllArgs(&k.ServerAuthorization) {
+			return h.Err("server_authorization: write off, bare or hash")
+		}
+	case "sha1":
+		k.SHA1 = true
+		return noArgs(h, option)
+	default:
+		return h.Errf("unknown option %q of hawk: write ext, bewit, server_authorization or sha1", option)
+	}
+	return noBlock(h)
+}
+
+// durationArg reads the one argument of an option that has a duration.
+func durationArg(h httpcaddyfile.Helper, field *caddy.Duration) error {
+	option, text := h.Val(), ""
+	if !h.AllArgs(&text) {
+		return h.Errf("%s: write one duration, such as 60s", option)
+	}
+	d, err := caddy.ParseDuration(text)
+	if err != nil || d <= 0 {
+		return h.Errf("%s: %q is not a duration such as 60s", option, text)
+	}
+	*field = caddy.Duration(d)
+	return nil
+}
+
+// sizeArg reads the one argument of an option that has a size.
+func sizeArg(h httpcaddyfile.Helper, field *int64) error {
+	option, text := h.Val(), ""
+	if !h.AllArgs(&text) {
+		return h.Errf("%s: write one size, such as 10MiB", option)
+	}
+	n, err := humanize.ParseBytes(text)
+	if err != nil || n < 1 || n > maxBodySize {
+		return h.Errf("%s: %q is not a size from 1B to 1GiB, such as 10MiB", option, text)
+	}
+	*field = int64(n)
+	return nil
+}

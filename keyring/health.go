@@ -1,0 +1,88 @@
+package keyring
+
+import (
+	"errors"
+	"fmt"
+	"time"
+)
+
+// Stats are figures of the index.
+type Stats struct {
+	Keys        int // keys that are not deleted
+	Credentials int
+	Orgs        int
+	Damaged     int           // records refused because they fail their checksum
+	Revision    uint64        // the store's commits that the index has followed
+	Age         time.Duration // since the store last proved that nothing is newer
+}
+
+// Stats returns figures of the index at this moment.
+func (k *Keyring) Stats() Stats {
+	s := k.index.Load().snapshot()
+	k.mu.Lock()
+	revision, proved := k.seen.Revision, k.proved
+	k.mu.Unlock()
+	keys, credentials, damaged := s.stats()
+	return Stats{keys, credentials, s.orgCount, damaged, revision, time.Since(proved)}
+}
+
+// Fault is one thing that is wrong with a keyring which still answers.
+type Fault struct {
+	Reason string // one of FaultReasons
+	Detail string // for the operator; never a secret
+}
+
+// The reasons of faults.
+const (
+	FaultStore   = "store_unavailable"  // the store cannot be written
+	FaultChange  = "last_change_failed" // it refused the last change, by a fault of its own
+	FaultStale   = "index_stale"        // the index no longer hears from the store
+	FaultDamaged = "damaged_records"    // some keys are refused because their records are damaged
+)
+
+// FaultReasons lists every reason there is.
+var FaultReasons = []string{FaultStore, FaultChange, FaultStale, FaultDamaged}
+
+// maxIndexAge is how long the store may be silent. It proves its freshness
+// about once a second.
+const maxIndexAge = 10 * time.Second
+
+// failure is a commit that failed by a fault of the store.
+type failure struct {
+	at  time.Time
+	err error
+}
+
+// note remembers how the last commit ended. Refusals of what a caller asked for
+// say nothing about the store.
+func (k *Keyring) note(err error) {
+	switch {
+	case err == nil:
+		k.failed.Store(nil)
+	case errors.Is(err, ErrUnavailable), errors.Is(err, ErrFull), errors.Is(err, ErrUncertain), errors.Is(err, ErrDamaged):
+		k.failed.Store(&failure{k.clock.time(), err})
+	}
+}
+
+// Health returns what is wrong now, nil if nothing is. It writes nothing, and
+// is cheap enough to be asked every second. A Store with a method Health,
+// which tells without writing whether it could be written, is asked too.
+func (k *Keyring) Health() []Fault {
+	var faults []Fault
+	if store, ok := k.store.(interface{ Health() error }); ok {
+		if err := store.Health(); err != nil {
+			faults = append(faults, Fault{FaultStore, err.Error()})
+		}
+	}
+	if f := k.failed.Load(); f != nil {
+		faults = append(faults, Fault{FaultChange, fmt.Sprintf("at %s: %v. The next change that succeeds ends this", f.at.Format(time.RFC3339), f.err)})
+	}
+	stats := k.Stats()
+	if stats.Age > maxIndexAge {
+		faults = append(faults, Fault{FaultStale, fmt.Sprintf("the store was last heard of %s ago, so that changes made elsewhere are not in force here", stats.Age.Round(time.Second))})
+	}
+	if stats.Damaged > 0 {
+		faults = append(faults, Fault{FaultDamaged, fmt.Sprintf("%d records fail their checksum, and their keys are refused. Restore a backup", stats.Damaged)})
+	}
+	return faults
+}
