@@ -135,7 +135,7 @@ func (c *clerk) step() (answered bool, err error) {
 		return true, nil
 	case r.status == http.StatusServiceUnavailable, r.status == http.StatusInsufficientStorage:
 		c.refused++
-		if !strings.Contains(string(r.body), "Nothing was changed: ") && !strings.Contains(string(r.body), "#busy") {
+		if !slices.ContainsFunc([]string{"Nothing was changed: ", "#busy", "#not-running"}, func(text string) bool { return strings.Contains(string(r.body), text) }) {
 			return true, fmt.Errorf("%s: refused without a cause: %s", a.operation, r.body)
 		}
 		return true, nil
