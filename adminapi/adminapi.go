@@ -111,7 +111,11 @@ func (c *call) answer() error {
 
 // findApp finds the app of the configuration that is running now.
 func (c *call) findApp() error {
-	running, err := caddy.ActiveContext().AppIfConfigured("api_keys")
+	active := caddy.ActiveContext()
+	if active.Context == nil { // the first configuration is still starting
+		return c.notRunning()
+	}
+	running, err := active.AppIfConfigured("api_keys")
 	if errors.Is(err, caddy.ErrNotConfigured) {
 		return refusal(notConfigured, "The running configuration has no API keys. Put an api_key directive into a site, or an api_keys block into the global options, and reload.")
 	}
@@ -124,9 +128,13 @@ func (c *call) findApp() error {
 	}
 	c.app = found
 	if c.keys = found.Keyring(); c.keys == nil {
-		return refusal(notRunning, "The keys are not loaded now: the configuration is starting or stopping. Try again in a moment.")
+		return c.notRunning()
 	}
 	return nil
+}
+
+func (c *call) notRunning() error {
+	return refusal(notRunning, "The keys are not loaded now: the configuration is starting or stopping. Try again in a moment.")
 }
 
 // Interface guards

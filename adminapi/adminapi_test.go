@@ -13,6 +13,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/caddyserver/caddy/v2"
+
 	"github.com/caddy-apikey/caddy-apikey/keyring"
 	"github.com/caddy-apikey/caddy-apikey/store/bolt"
 )
@@ -192,5 +194,17 @@ func TestBackup(t *testing.T) {
 	}
 	if err == nil || err.Error() == "EOF" {
 		t.Errorf("a broken backup ends with %v", err)
+	}
+}
+
+// The admin endpoint answers before the first configuration runs. It must not
+// say then that no keys are configured.
+func TestWhileTheFirstConfigurationStarts(t *testing.T) {
+	if err := caddy.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	var p *problem
+	if err := new(call).findApp(); !errors.As(err, &p) || p.kind != notRunning {
+		t.Errorf("%v, want %s", err, notRunning.slug)
 	}
 }

@@ -184,10 +184,10 @@ func (a *App) Stop() error {
 	return nil
 }
 
-// Cleanup gives the keys back. From now on the handlers of this configuration
-// refuse what still reaches them.
+// Cleanup gives the keys back. On a reload Caddy does not wait for the requests
+// that the old configuration is serving. They are decided as long as another
+// configuration keeps the keys up to date, and refused from then on.
 func (a *App) Cleanup() error {
-	a.keyring.Store(nil)
 	if a.announcer != nil { // nil if provisioning failed
 		a.announcer.end()
 	}
@@ -198,8 +198,13 @@ func (a *App) Cleanup() error {
 	return errors.Join(a.releaseRings(), releaseKeyring(a.store))
 }
 
-// Keyring returns the keys, or nil while the app is not running.
-func (a *App) Keyring() *keyring.Keyring { return a.keyring.Load() }
+// Keyring returns the keys, or nil while they are not open.
+func (a *App) Keyring() *keyring.Keyring {
+	if kr := a.keyring.Load(); kr != nil && !kr.Closed() {
+		return kr
+	}
+	return nil
+}
 
 // Sealer returns what seals shared secrets, nil if there is no master key.
 func (a *App) Sealer() *keyring.Sealer { return a.sealer.Load() }

@@ -137,7 +137,8 @@ func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, d *decision) er
 	}
 	// An HTTP/1 server would hold the answer back until it has read the body
 	// that nobody wants, for as long as the client cares to stall.
-	if r.ProtoMajor == 1 && r.ContentLength != 0 {
+	unread := r.ProtoMajor == 1 && r.ContentLength != 0
+	if unread {
 		header.Set("Connection", "close")
 	}
 	if repl, ok := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer); ok {
@@ -161,6 +162,9 @@ func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, d *decision) er
 	w.WriteHeader(d.why.status)
 	if r.Method != http.MethodHead {
 		_, err = w.Write(body)
+	}
+	if unread {
+		linger(w, r)
 	}
 	return err
 }

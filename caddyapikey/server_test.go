@@ -2,6 +2,7 @@ package caddyapikey_test
 
 import (
 	"bufio"
+	"bytes"
 	"crypto/tls"
 	"fmt"
 	"io"
@@ -409,6 +410,19 @@ func TestRefusalClosesStalledUpload(t *testing.T) {
 	}
 	if r.Upstream.Hits() != 0 {
 		t.Error("the upstream was asked")
+	}
+}
+
+// A client that is busy sending a body that nobody wants gets the refusal, not
+// a connection reset.
+func TestRefusalReachesSendingClient(t *testing.T) {
+	r := rig.New(t, "", guarded)
+	for range 20 {
+		req, err := http.NewRequest("POST", "http://"+r.Site+"/v1/contacts", bytes.NewReader(make([]byte, 8<<20)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		wantAnswer(t, r.Do(req), 401, "missing_credential")
 	}
 }
 

@@ -133,9 +133,11 @@ func (c *clerk) step() (answered bool, err error) {
 		c.open = append(c.open, a)
 		c.unknown++
 		return true, nil
+	case strings.Contains(string(r.body), "#busy"):
+		return true, nil // two imports at a time
 	case r.status == http.StatusServiceUnavailable, r.status == http.StatusInsufficientStorage:
 		c.refused++
-		if !strings.Contains(string(r.body), "Nothing was changed: ") && !strings.Contains(string(r.body), "#busy") {
+		if !slices.ContainsFunc([]string{"Nothing was changed: ", "#not-running"}, func(text string) bool { return strings.Contains(string(r.body), text) }) {
 			return true, fmt.Errorf("%s: refused without a cause: %s", a.operation, r.body)
 		}
 		return true, nil

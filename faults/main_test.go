@@ -8,6 +8,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"testing"
+
+	_ "github.com/caddy-apikey/caddy-apikey" // so that a cached result is of the same server
 )
 
 // full says that the whole numbers are wanted.

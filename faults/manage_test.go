@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"testing"
 )
 
 // reply is the answer to a management request.
@@ -156,4 +157,14 @@ func wantProblem(r reply, status int, texts ...string) error {
 		errs = append(errs, fmt.Errorf("%d %s", r.status, bytes.TrimSpace(r.body)))
 	}
 	return errors.Join(errs...)
+}
+
+// tokenIn returns the token of an answer that made one.
+func tokenIn(t testing.TB, r reply) string {
+	t.Helper()
+	var made struct{ Token string }
+	if err := json.Unmarshal(r.body, &made); err != nil || made.Token == "" {
+		t.Fatalf("no token: %d, %v", r.status, err)
+	}
+	return made.Token
 }

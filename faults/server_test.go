@@ -185,7 +185,10 @@ func (s *server) ready() bool {
 	deadline := time.Now().Add(startTime)
 	for time.Now().Before(deadline) {
 		if status, err := s.status(context.Background(), "GET", ""); err == nil && status == http.StatusUnauthorized {
-			return true
+			// Sites serve a moment before the configuration can be managed.
+			if r, err := s.manage(context.Background(), "GET", "/keys?limit=1", ""); err == nil && !strings.Contains(string(r.body), "#not-running") {
+				return true
+			}
 		}
 		select {
 		case <-s.exited:

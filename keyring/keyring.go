@@ -32,6 +32,7 @@ type Keyring struct {
 
 	stop    context.CancelFunc
 	stopped chan struct{}
+	closed  atomic.Bool
 }
 
 // Options of a keyring. The zero value is right outside of tests.
@@ -74,10 +75,15 @@ func Open(ctx context.Context, store Store, opts Options) (*Keyring, error) {
 // Close stops following the store and closes it. Verify goes on answering from
 // memory; changes fail with ErrClosed.
 func (k *Keyring) Close() error {
+	k.closed.Store(true)
 	k.stop()
 	<-k.stopped
 	return k.store.Close()
 }
+
+// Closed reports whether Close was called: from then on what Verify says is no
+// longer kept up to date.
+func (k *Keyring) Closed() bool { return k.closed.Load() }
 
 // loadChunk is how many records go into the index at once while it is loaded.
 const loadChunk = 1 << 14

@@ -34,7 +34,9 @@ func checkFile(path string, f *os.File) (*found, error) {
 		return nil, bad("truncated: it has %d of %d bytes", st.Size(), m.size())
 	}
 	c := &checker{f: f, meta: m, reached: make([]uint64, m.pages/64+1)}
-	if err := c.run(); err != nil {
+	if err := c.run(); isReadError(err) {
+		return nil, readError(path, err)
+	} else if err != nil {
 		return nil, bad("%v", err)
 	}
 	var s schema

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"hash/fnv"
 	"io"
+	"io/fs"
 	"os"
 	"slices"
 )
@@ -84,8 +85,14 @@ func newestMeta(f io.ReaderAt) (meta, error) {
 		return parseMeta(b[:n])
 	}
 	m0, err0 := read(0)
+	if isReadError(err0) {
+		return meta{}, err0
+	}
 	if err0 == nil {
 		m1, err1 := read(int64(m0.pageSize))
+		if isReadError(err1) {
+			return meta{}, err1
+		}
 		if err1 == nil && m1.pageSize != m0.pageSize {
 			err1 = errMeta
 		}
@@ -99,7 +106,11 @@ func newestMeta(f io.ReaderAt) (meta, error) {
 	}
 	// The second one is somewhere, at a power of two.
 	for size := int64(minPageSize); size <= maxPageSize; size *= 2 {
-		if m1, err := read(size); err == nil && int64(m1.pageSize) == size {
+		m1, err := read(size)
+		if isReadError(err) {
+			return meta{}, err
+		}
+		if err == nil && int64(m1.pageSize) == size {
 			return m1, &metaDamage{page: 0, err: err0}
 		}
 	}
@@ -107,6 +118,18 @@ func newestMeta(f io.ReaderAt) (meta, error) {
 		return meta{}, errBothMeta
 	}
 	return meta{}, err0
+}
+
+// isReadError tells a file that cannot be read from one that reads wrong: it may
+// be whole, and must not be written over.
+func isReadError(err error) bool {
+	var op *fs.PathError
+	return errors.As(err, &op)
+}
+
+func readError(path string, err error) error {
+	return fmt.Errorf("store %s: cannot be read: %w. Check the disk and start Caddy again. If the disk is lost, restore a backup: "+
+		"stop Caddy, then cp <backup> %s", path, err, quote(path))
 }
 
 // metaDamage says that one of the meta pages is damaged.
@@ -128,6 +151,8 @@ func metaError(path string, f *os.File, size int64, other meta, err error) error
 				quote(path), other.pageSize, 1-one.page, one.page)}
 	case errors.Is(err, errBothMeta):
 		return &damage{path: path, what: "pages 0 and 1 damaged"}
+	case isReadError(err):
+		return readError(path, err)
 	case !errors.Is(err, errForeign):
 		return fmt.Errorf("store %s: %w", path, err)
 	}
