@@ -71,6 +71,7 @@ var classes = [][]attack{
 	extraction,
 	paths,
 	identities,
+	addresses,
 	signatures,
 	protocol,
 }
