@@ -73,6 +73,7 @@ var classes = [][]attack{
 	identities,
 	addresses,
 	signatures,
+	lifecycle,
 	protocol,
 }
 
