@@ -71,8 +71,10 @@ var classes = [][]attack{
 	extraction,
 	paths,
 	identities,
+	addresses,
 	signatures,
 	forgeries,
+	lifecycle,
 	protocol,
 }
 
