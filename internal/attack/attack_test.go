@@ -74,6 +74,7 @@ var classes = [][]attack{
 	identities,
 	signatures,
 	exposure,
+	storage,
 	protocol,
 }
 
