@@ -58,6 +58,7 @@ type scene struct {
 
 	reader, writer, admin, bound caller
 	secrets                      []string // what must be in no log and no refusal
+	logged                       int      // bytes in the log before the case
 }
 
 // attack is one case.
@@ -75,6 +76,8 @@ var classes = [][]attack{
 	signatures,
 	forgeries,
 	lifecycle,
+	exposure,
+	storage,
 	protocol,
 }
 
@@ -101,7 +104,7 @@ func TestAttack(t *testing.T) {
 // newScene loads the usual site, which a case before may have replaced, and
 // makes fresh keys.
 func newScene(t *testing.T, r *rig.Rig) *scene {
-	s := &scene{Rig: r.With(t), t: t}
+	s := &scene{Rig: r.With(t), t: t, logged: len(r.Logs())}
 	s.Upstream.Respond("")
 	s.Load("", site)
 	s.reader = s.key(`{"name":"reader","scopes":["read"]}`)
@@ -201,10 +204,16 @@ func (s *scene) exchange(request string) (rig.Answer, error) {
 	return rig.Answer{Status: resp.StatusCode, Header: resp.Header, Body: body}, nil
 }
 
-// searchLogs looks for every secret of the scene in everything logged so far.
+// newLogs returns what was logged since the case began.
+func (s *scene) newLogs() string {
+	s.t.Helper()
+	return s.Logs()[s.logged:]
+}
+
+// searchLogs looks for every secret of the scene in everything logged since.
 func (s *scene) searchLogs() {
 	s.t.Helper()
-	logs := s.Logs()
+	logs := s.newLogs()
 	for _, secret := range s.secrets {
 		if strings.Contains(logs, secret) {
 			s.t.Error("a token is in the logs")
