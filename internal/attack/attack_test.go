@@ -74,6 +74,7 @@ var classes = [][]attack{
 	addresses,
 	signatures,
 	lifecycle,
+	management,
 	protocol,
 }
 
