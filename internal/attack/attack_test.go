@@ -76,6 +76,7 @@ var classes = [][]attack{
 	signatures,
 	forgeries,
 	lifecycle,
+	management,
 	exposure,
 	storage,
 	protocol,
