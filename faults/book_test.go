@@ -339,5 +339,4 @@ func (b *book) sum(what func(*clerk) int) (n int) {
 
 func (b *book) acknowledged() int { return b.sum(func(c *clerk) int { return c.acknowledged }) }
 func (b *book) unknown() int      { return b.sum(func(c *clerk) int { return c.unknown }) }
-func (b *book) refused() int      { return b.sum(func(c *clerk) int { return c.refused }) }
 func (b *book) keys() int         { return b.sum(func(c *clerk) int { return len(c.entries) }) }
