@@ -91,7 +91,9 @@ type Event struct {
 	Observed   bool   // it was let pass nevertheless, in mode observe
 }
 
-// Counter is how often something happened within an hour.
+// Counter is how often something happened within an hour. A request counts when
+// it comes in, its answer when it ends, which may be in another batch: then
+// Requests is 0 and First and Last are zero.
 type Counter struct {
 	Event
 	Hour     time.Time // when the hour began; UTC
@@ -144,7 +146,23 @@ type Batch struct {
 	Counters []Counter
 	Scopes   []ScopeUse
 	Calls    []Call // in order of time for each key
+	Gaps     []Gap
 }
+
+// Gap is a time in which something may have happened that is not in the record.
+type Gap struct {
+	From, Until time.Time
+	Why         GapReason
+}
+
+// GapReason is why something may be missing.
+type GapReason string
+
+// The reasons.
+const (
+	GapCrash    GapReason = "crash"    // the process ended without writing what it had counted, at most a second's worth
+	GapOverflow GapReason = "overflow" // calls came faster than they could be written; counters are complete
+)
 
 // Added is what a batch brought.
 type Added struct {
@@ -229,10 +247,17 @@ type Store interface {
 	// purged.
 	Since(ctx context.Context) (time.Time, error)
 
+	// Gaps returns the gaps that touch a span, oldest first. The store itself
+	// adds one when it is opened and was not closed before.
+	Gaps(ctx context.Context, span Span) ([]Gap, error)
+
 	// Purge removes what is older than Keep says, in short steps.
 	Purge(ctx context.Context) error
 
 	// Forget removes every address, path and user agent of a key, and leaves
 	// the counts.
 	Forget(ctx context.Context, key string) error
+
+	// Close waits for running calls and releases everything.
+	Close() error
 }
