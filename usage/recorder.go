@@ -38,11 +38,11 @@ type Recorder struct {
 	store Store
 	opts  Options
 
-	names *names
-	cells *cells
-	rings rings
-	ids   atomic.Uint64 // of requests
-	idKey uint64
+	routes *routes
+	cells  *cells
+	rings  rings
+	ids    atomic.Uint64 // of requests
+	idKey  uint64
 
 	mu        sync.Mutex // held while a batch is made and written
 	pending   *Batch     // made, but not known to be written
@@ -66,13 +66,13 @@ func NewRecorder(store Store, opts Options) *Recorder {
 		opts.LastCalls = DefaultLastCalls
 	}
 	r := &Recorder{
-		store: store,
-		opts:  opts,
-		names: newNames(),
-		cells: newCells(),
-		wake:  make(chan struct{}, 1),
-		stop:  make(chan struct{}),
-		ended: make(chan struct{}),
+		store:  store,
+		opts:   opts,
+		routes: newRoutes(),
+		cells:  newCells(),
+		wake:   make(chan struct{}, 1),
+		stop:   make(chan struct{}),
+		ended:  make(chan struct{}),
 	}
 	r.idKey = randomUint64()
 	r.hour = hourOf(time.Now())
@@ -82,10 +82,7 @@ func NewRecorder(store Store, opts Options) *Recorder {
 }
 
 // Route returns the number of a route, for Use. It keeps r.
-func (r *Recorder) Route(route Route) RouteNo { return r.names.route(route) }
-
-// Reason returns the number of a reason, for Use; 0 is none.
-func (r *Recorder) Reason(reason string) ReasonNo { return r.names.reason(reason) }
+func (r *Recorder) Route(route Route) RouteNo { return r.routes.number(route) }
 
 // Use is how one request used a key, or failed to.
 type Use struct {
@@ -243,9 +240,9 @@ func (r *Recorder) batch() *Batch {
 		c.Event = Event{
 			Key:        keyText(id.key),
 			Credential: id.credential,
-			Route:      (*r.names.routes.Load())[id.route],
+			Route:      r.routes.at(RouteNo(id.route)),
 			Place:      id.place(),
-			Reason:     (*r.names.reasons.Load())[id.reason],
+			Reason:     ReasonNo(id.reason).text(),
 			Observed:   id.observed,
 		}
 		c.Hour = time.Unix(r.hour*3600, 0).UTC()

@@ -90,7 +90,7 @@ func newRecorder(t *testing.T, m *memory, opts Options) *Recorder {
 func TestCountsOfManyAtOnceAreComplete(t *testing.T) {
 	m := new(memory)
 	r := newRecorder(t, m, Options{})
-	route, refused := r.Route(Route{"api", []string{"read"}}), r.Reason("missing_scope")
+	route, refused := r.Route(Route{"api", []string{"read"}}), NumberOf("missing_scope")
 	const workers, each = 8, 20_000
 	var wg sync.WaitGroup
 	for w := range workers {
@@ -132,7 +132,7 @@ func TestPlacesOfAKeyAreBounded(t *testing.T) {
 		r.Begin(&Use{Key: keyNo(1), Place: PlaceOf(addrNo(i))}, time.Now()).End(200, 1)
 	}
 	for i := range 3 * maxStrangers {
-		r.Begin(&Use{Reason: r.Reason("unknown_key"), Place: PlaceOf(addrNo(i))}, time.Now()).End(401, 1)
+		r.Begin(&Use{Reason: NumberOf("unknown_key"), Place: PlaceOf(addrNo(i))}, time.Now()).End(401, 1)
 	}
 	// Another key is counted as ever.
 	r.Begin(&Use{Key: keyNo(2), Place: PlaceOf(addrNo(9))}, time.Now()).End(200, 1)
@@ -316,14 +316,14 @@ type discard struct{ Store }
 func (discard) Add(context.Context, Batch) (Added, error) { return Added{}, nil }
 
 func TestRoutesAreBounded(t *testing.T) {
-	n := newNames()
+	n := newRoutes()
 	for i := range maxRoutes + 10 {
-		n.route(Route{Site: fmt.Sprint(i)})
+		n.number(Route{Site: fmt.Sprint(i)})
 	}
-	if got := len(*n.routes.Load()); got != maxRoutes {
+	if got := len(*n.list.Load()); got != maxRoutes {
 		t.Errorf("%d routes", got)
 	}
-	if n.route(Route{Site: "7"}) != 8 || n.route(Route{Site: "new"}) != 0 {
+	if n.number(Route{Site: "7"}) != 8 || n.number(Route{Site: "new"}) != 0 {
 		t.Error("a known route lost its number, or a new one got one")
 	}
 }

@@ -10,61 +10,71 @@ import (
 // of the process; requests beyond are counted for their site alone, or for none.
 const maxRoutes = 1 << 16
 
-// RouteNo names a Route of one Recorder, ReasonNo a reason.
+// RouteNo names a Route of one Recorder, and ReasonNo a reason, so that counting
+// compares numbers.
 type (
 	RouteNo  uint32
 	ReasonNo uint16
 )
 
-// names numbers what repeats, so that counting compares numbers. Numbers are
-// never used again.
-type names struct {
-	mu      sync.Mutex
-	byRoute map[string]RouteNo
-	routes  atomic.Pointer[[]Route]
-
-	byReason map[string]ReasonNo
-	reasons  atomic.Pointer[[]string]
+// routes numbers the routes. Numbers are never used again.
+type routes struct {
+	mu     sync.Mutex
+	byName map[string]RouteNo
+	list   atomic.Pointer[[]Route]
 }
 
-func newNames() *names {
-	n := &names{byRoute: make(map[string]RouteNo), byReason: map[string]ReasonNo{"": 0}}
-	n.routes.Store(&[]Route{{}})
-	n.reasons.Store(&[]string{""})
+func newRoutes() *routes {
+	n := &routes{byName: make(map[string]RouteNo)}
+	n.list.Store(&[]Route{{}})
 	return n
 }
 
-// route returns the number of a route; 0 is that of an unknown one.
-func (n *names) route(r Route) RouteNo {
+func (n *routes) at(no RouteNo) Route { return (*n.list.Load())[no] }
+
+// number returns the number of a route; 0 is that of an unknown one.
+func (n *routes) number(r Route) RouteNo {
 	name := r.Site + "\x00" + strings.Join(r.Rules, "\x00")
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if no, ok := n.byRoute[name]; ok {
+	if no, ok := n.byName[name]; ok {
 		return no
 	}
-	list := *n.routes.Load()
+	list := *n.list.Load()
 	if len(list) >= maxRoutes {
 		return 0
 	}
 	no := RouteNo(len(list))
 	list = append(list, r) // readers of the shorter slice do not see it
-	n.routes.Store(&list)
-	n.byRoute[name] = no
+	n.list.Store(&list)
+	n.byName[name] = no
 	return no
 }
 
-// reason returns the number of a reason. There are as many as a program has
-// constants.
-func (n *names) reason(reason string) ReasonNo {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	no, ok := n.byReason[reason]
+// reasons are all reasons of the process; there are as many as it has constants.
+var reasons = reasonTable{byName: map[string]ReasonNo{"": 0}, list: []string{""}}
+
+type reasonTable struct {
+	mu     sync.Mutex
+	byName map[string]ReasonNo
+	list   []string
+}
+
+// NumberOf returns the number of a reason; 0 is none.
+func NumberOf(reason string) ReasonNo {
+	reasons.mu.Lock()
+	defer reasons.mu.Unlock()
+	no, ok := reasons.byName[reason]
 	if !ok {
-		list := *n.reasons.Load()
-		no = ReasonNo(len(list))
-		list = append(list, reason)
-		n.reasons.Store(&list)
-		n.byReason[reason] = no
+		no = ReasonNo(len(reasons.list))
+		reasons.list = append(reasons.list, reason)
+		reasons.byName[reason] = no
 	}
 	return no
+}
+
+func (no ReasonNo) text() string {
+	reasons.mu.Lock()
+	defer reasons.mu.Unlock()
+	return reasons.list[no]
 }
