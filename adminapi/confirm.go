@@ -70,7 +70,7 @@ func (c *call) confirmEnd(id, what string, to keyring.State, which func(*keyring
 	if sum.Requests == 0 {
 		return nil
 	}
-	view := &recentUseView{Within: within.String(), Requests: sum.Requests, Last: viewLimit(sum.Last)}
+	view := &recentUseView{Within: short(within), Requests: sum.Requests, Last: viewLimit(sum.Last)}
 	places := usage.ByLast(sum.Places, func(a, b usage.Place) int { return cmp.Compare(a.String(), b.String()) })
 	var named []string
 	for i, place := range places {
@@ -85,9 +85,20 @@ func (c *call) confirmEnd(id, what string, to keyring.State, which func(*keyring
 		named = append(named, fmt.Sprintf("%d more", more))
 	}
 	p := refusal(recentlyUsed, "%s was used %s in the last %s, last at %s, from %s. Whoever uses it would be refused. Add ?force=true to do it nevertheless.",
-		strings.ToUpper(what[:1])+what[1:], times(sum.Requests), within, viewTime(sum.Last), strings.Join(named, ", "))
+		strings.ToUpper(what[:1])+what[1:], times(sum.Requests), short(within), viewTime(sum.Last), strings.Join(named, ", "))
 	p.recent = view
 	return p
+}
+
+// short writes a duration without what is zero at its end.
+func short(d time.Duration) string {
+	text := d.String()
+	for _, zero := range []string{"0s", "0m"} {
+		if rest, ok := strings.CutSuffix(text, zero); ok && strings.TrimRight(rest, "0123456789.") != "" && !strings.ContainsRune("0123456789.", rune(rest[len(rest)-1])) {
+			text = rest
+		}
+	}
+	return text
 }
 
 func times(n uint64) string {

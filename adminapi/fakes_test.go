@@ -32,6 +32,22 @@ var testSealer = func() *keyring.Sealer {
 	return s
 }()
 
+// useRecord is the record of use of every testApp.
+type useRecord struct {
+	*usage.Recorder
+	store usage.Store
+}
+
+var testUse atomic.Pointer[useRecord]
+
+var testRoles = func() keyring.Roles {
+	roles, err := keyring.NewRoles(map[string][]string{"reader": {"contacts:read", "deals:read"}})
+	if err != nil {
+		panic(err)
+	}
+	return roles
+}()
+
 func init() { caddy.RegisterModule(new(testApp)) }
 
 func (*testApp) CaddyModule() caddy.ModuleInfo {
@@ -58,11 +74,27 @@ func (a *testApp) Sealer() *keyring.Sealer  { return testSealer }
 func (a *testApp) HasRole(name string) bool { return name == "reader" }
 func (a *testApp) KeysInQuery() bool        { return false }
 
-func (a *testApp) UseRecord(context.Context) (usage.Store, error) { return nil, errors.New("none") }
-func (a *testApp) FollowCalls(string) *usage.Follower             { return nil }
-func (a *testApp) ConfirmWithin() time.Duration                   { return 0 }
-func (a *testApp) PolicyRules() []usage.Rule                      { return nil }
-func (a *testApp) RoleGrants() keyring.Roles                      { return nil }
+func (a *testApp) UseRecord(ctx context.Context) (usage.Store, error) {
+	u := testUse.Load()
+	if u == nil {
+		return nil, errors.New("no record of use is kept")
+	}
+	return u.store, u.Flush(ctx)
+}
+
+func (a *testApp) FollowCalls(key string) *usage.Follower { return testUse.Load().Follow(key) }
+func (a *testApp) UseFaults() []keyring.Fault             { return nil }
+func (a *testApp) ConfirmWithin() time.Duration           { return 24 * time.Hour }
+func (a *testApp) RoleGrants() keyring.Roles              { return testRoles }
+
+func (a *testApp) PolicyRules() []usage.Rule {
+	return []usage.Rule{
+		{Site: "api", Name: "read", Access: "require", Scopes: []string{"contacts:read"}, Data: "contact details"},
+		{Site: "api", Name: "write", Access: "require", Scopes: []string{"contacts:write"}, Signed: true},
+		{Site: "api", Name: "brand", Access: "require", Templates: []string{"brands/{http.request.uri.path.2}:use"}, Data: "brands"},
+		{Site: "api", Name: "health", Access: "public"},
+	}
+}
 
 func (a *testApp) Emit(string, map[string]any) {}
 

@@ -30,7 +30,7 @@ func (c *call) health() error {
 	case err != nil:
 		return err
 	default:
-		for _, fault := range c.keys.Health() {
+		for _, fault := range append(c.keys.Health(), c.app.UseFaults()...) {
 			v.Reasons = append(v.Reasons, faultView{fault.Reason, fault.Detail})
 		}
 		if c.app.KeysInQuery() {

@@ -22,12 +22,16 @@ func (c *call) listKeys() error {
 	if after != "" && !keyring.ValidKeyID(after) {
 		return badCursor()
 	}
-	keys, next, err := c.keys.Keys(c.r.Context(), f, after, limit)
+	byUse, err := useFilterOf(query, time.Now())
+	if err != nil {
+		return err
+	}
+	keys, uses, next, err := c.keysByUse(f, byUse, after, limit)
 	if err != nil {
 		return err
 	}
 	now := time.Now()
-	views, uses := make([]keyView, len(keys)), c.lastUses(keys...)
+	views := make([]keyView, len(keys))
 	for i, key := range keys {
 		views[i] = viewKey(key, now)
 		views[i].show(uses[i])

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/caddy-apikey/caddy-apikey/usage"
 )
 
 // document is the parsed openapi.json.
@@ -68,6 +70,7 @@ func TestOpenAPISchemas(t *testing.T) {
 		"get /keys", "post /keys", "get /keys/{id}", "patch /keys/{id}", "post /keys/{id}/suspend", "post /keys/{id}/resume", "post /keys/{id}/rotate", "get /keys/{id}",
 		"delete /keys/{id}/rotate", "post /keys/{id}/credentials", "get /keys/{id}/credentials", "delete /keys/{id}/credentials/{n}", "post /import", "post /identify", "post /reseal",
 		"get /orgs", "get /orgs/{org}", "put /orgs/{org}", "patch /orgs/{org}", "post /orgs/{org}/suspend", "post /orgs/{org}/resume", "get /openapi.json",
+		"get /keys/{id}/usage", "get /keys/{id}/suggest", "get /keys/{id}/calls", "get /register", "get /report", "get /observed",
 		"post /keys/{id}/revoke", "delete /keys/{id}", "get /backup", "get /health",
 	} {
 		method, path, _ := strings.Cut(call, " ")
@@ -82,7 +85,17 @@ func TestOpenAPISchemas(t *testing.T) {
 				t.Errorf("%s: the example is not what the schema says: %v", call, err)
 			}
 		}
-		a := s.do(strings.ToUpper(method), fill.Replace(path[1:]), body)
+		target := fill.Replace(path[1:])
+		switch call {
+		case "get /report":
+			target += "?key=" + id
+		case "get /keys/{id}/usage":
+			s.useKey(id, "203.0.113.7", func(u *usage.Use) {})
+			s.useKey(id, "203.0.113.8", func(u *usage.Use) { u.Reason, u.Observed = usage.NumberOf("insufficient_scope"), true })
+		case "post /keys/{id}/revoke", "delete /keys/{id}":
+			target += "?force=true"
+		}
+		a := s.do(strings.ToUpper(method), target, body)
 		response, ok := op["responses"].(map[string]any)[fmt.Sprint(a.status)].(map[string]any)
 		if !ok || a.status >= 300 {
 			t.Fatalf("%s: status %d: %s", call, a.status, a.body)
@@ -107,7 +120,9 @@ func TestOpenAPISchemas(t *testing.T) {
 		}
 	}
 	problem := map[string]any{"$ref": "#/components/schemas/Problem"}
-	for _, a := range []reply{s.do("GET", "nothing", ""), s.do("POST", "keys", `{}`), s.do("POST", "import", `{"keys":[{"name":"","token":"x"},{"name":"x"}]}`)} {
+	used, _ := s.create("")
+	s.useKey(used, "203.0.113.7", func(*usage.Use) {})
+	for _, a := range []reply{s.do("POST", "keys/"+used+"/revoke", ""), s.do("GET", "nothing", ""), s.do("POST", "keys", `{}`), s.do("POST", "import", `{"keys":[{"name":"","token":"x"},{"name":"x"}]}`)} {
 		if err := conforms(t, doc, problem, a.tree(), "problem"); err != nil {
 			t.Errorf("%v: %s", err, a.body)
 		}

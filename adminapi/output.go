@@ -110,7 +110,7 @@ func viewCredentials(k *keyring.Key) []credentialView {
 func viewRotation(r *keyring.Rotation) *rotationView {
 	v := &rotationView{New: r.New, StartedAt: viewTime(r.StartedAt), EndsAt: viewTime(r.EndsAt)}
 	if r.EndWhenIdle > 0 {
-		text := r.EndWhenIdle.String()
+		text := short(r.EndWhenIdle)
 		v.EndWhenIdle = &text
 	}
 	for _, old := range r.Old {

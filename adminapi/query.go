@@ -19,7 +19,7 @@ const (
 
 var (
 	pageParams = []string{"after", "limit"}
-	keyParams  = append([]string{"expiring_before", "org", "owner", "q", "scope", "state", "tag", "tier"}, pageParams...)
+	keyParams  = append([]string{"expiring_before", "org", "owner", "q", "rotation", "scope", "state", "tag", "tier", "unused_since", "used"}, pageParams...)
 )
 
 // checkQuery refuses parameters that a route does not know, that are empty, or

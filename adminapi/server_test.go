@@ -2,6 +2,7 @@ package adminapi
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -11,6 +12,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	_ "github.com/caddyserver/caddy/v2/modules/filestorage"
@@ -18,6 +20,7 @@ import (
 
 	"github.com/caddy-apikey/caddy-apikey/keyring"
 	"github.com/caddy-apikey/caddy-apikey/store/bolt"
+	"github.com/caddy-apikey/caddy-apikey/usage"
 )
 
 // server is Caddy's real admin endpoint, in process. Tests that use it are not
@@ -28,6 +31,7 @@ type server struct {
 	logs   string
 	store  *faultyStore
 	keys   *keyring.Keyring
+	use    *usage.Recorder
 	client http.Transport
 }
 
@@ -44,11 +48,20 @@ func newServer(t testing.TB) *server {
 		t.Fatal(err)
 	}
 	testKeyring.Store(s.keys)
+	ledger, err := bolt.OpenLedger(filepath.Join(dir, "store", "keys.db.ledger"), bolt.LedgerOptions{Keep: usage.Keep{Usage: 1000 * time.Hour, Calls: 1000 * time.Hour, Last: 100}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.use = usage.NewRecorder(ledger, usage.Options{})
+	testUse.Store(&useRecord{s.use, ledger})
 	t.Cleanup(func() {
 		if err := caddy.Stop(); err != nil {
 			t.Error(err)
 		}
 		testKeyring.Store(nil)
+		testUse.Store(nil)
+		_ = s.use.Close(context.Background())
+		_ = ledger.Close()
 		_ = s.keys.Close()
 	})
 	s.load("", `"api_keys":{}`)

@@ -63,6 +63,7 @@ func (h *Handler) openAccount(a *account, r *http.Request, d *decision) {
 		Began:      began,
 		Method:     r.Method,
 		Path:       originalURI(r),
+		RequestID:  use.NextRequestID(),
 		UserAgent:  firstLine(r.Header["User-Agent"]),
 		Addr:       addr,
 	}

@@ -18,6 +18,10 @@ import (
 // changes, and come from the admin API.
 const eventRefused = "api_key_refused"
 
+// eventExposed stands in for eventRefused where a secret that must not travel
+// has travelled: it may have been seen, and should be rotated.
+const eventExposed = "api_key_exposed"
+
 // What becomes of an event; labels of a metric.
 const (
 	eventEmitted    = "emitted"
@@ -178,7 +182,7 @@ func (n *announcer) emit(e event) {
 
 func (n *announcer) drop(e event) {
 	metrics.events.WithLabelValues(e.name, eventDropped).Inc()
-	if e.name != eventRefused {
+	if e.name != eventRefused && e.name != eventEnding {
 		n.logger.Error("event dropped: event handlers are too slow, or the server is stopping",
 			zap.String("event", e.name), zap.Any("data", e.data))
 	}
@@ -223,7 +227,7 @@ func (a *App) Emit(name string, data map[string]any) {
 // refused tells event handlers of a key that was refused. The caller has proven
 // a credential of it: strangers cause no events.
 func (n *announcer) refused(r *http.Request, d *decision, site, mode string) {
-	if !n.wanted(eventRefused) {
+	if !n.wanted(eventRefused) && !n.wanted(eventExposed) {
 		return
 	}
 	addr, _ := clientAddr(r)
@@ -233,7 +237,11 @@ func (n *announcer) refused(r *http.Request, d *decision, site, mode string) {
 		metrics.events.WithLabelValues(eventRefused, eventSuppressed).Inc()
 		return
 	}
-	e := event{eventRefused, map[string]any{
+	name := eventRefused
+	if d.why == exposedKey {
+		name = eventExposed
+	}
+	e := event{name, map[string]any{
 		"id":         id,
 		"name":       d.key.Name(),
 		"org":        d.key.Org(),

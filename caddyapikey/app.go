@@ -78,6 +78,7 @@ type App struct {
 	use     atomic.Pointer[useRecord]
 
 	handlers []sitedHandler
+	steward  *steward // nil until Start
 }
 
 // Retain is how long records of use are kept; zero keeps the default.
@@ -163,6 +164,7 @@ func (a *App) Start() error {
 	}
 	a.generation.Store(generations.Add(1))
 	a.announcer.begin()
+	a.steward = a.startSteward()
 	a.checkLogs()
 	return nil
 }
@@ -201,17 +203,26 @@ func (a *App) hold(kr *keyring.Keyring) {
 	a.keyring.Store(kr)
 }
 
-// Stop ends the events. Requests that are being served need the keys until
+// Stop ends what goes on by itself. Requests that are being served need the keys until
 // Cleanup.
 func (a *App) Stop() error {
+	a.endSteward()
 	a.announcer.end()
 	return nil
+}
+
+func (a *App) endSteward() {
+	if a.steward != nil {
+		a.steward.end()
+		a.steward = nil
+	}
 }
 
 // Cleanup gives the keys back. On a reload Caddy does not wait for the requests
 // that the old configuration is serving. They are decided as long as another
 // configuration keeps the keys up to date, and refused from then on.
 func (a *App) Cleanup() error {
+	a.endSteward()
 	if a.announcer != nil { // nil if provisioning failed
 		a.announcer.end()
 	}

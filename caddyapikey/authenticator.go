@@ -54,13 +54,16 @@ func (a *Authenticator) Authenticate(w http.ResponseWriter, r *http.Request) (ca
 	var d decision
 	a.handler.decide(r, &d)
 	a.handler.record(r, &d, true)
+	var use account
+	a.handler.openAccount(&use, r, &d)
+	use.close(&d, true, nil) // a provider does not see the answer
 	if d.why != nil {
 		return caddyauth.User{}, false, nil
 	}
 	a.handler.protectCaches(w.Header(), d.found, nil)
 	strip(r, d.found, a.handler.From)
 	stripOriginal(r, d.found)
-	a.handler.introduce(r, d.key)
+	a.handler.introduce(r, d.key, use.call.RequestID)
 	return caddyauth.User{ID: d.key.ID(), Metadata: map[string]string{
 		"name":  d.key.Name(),
 		"org":   d.key.Org(),

@@ -117,7 +117,7 @@ func (hd *Handler) unmarshalLine(h httpcaddyfile.Helper) error {
 			return h.Err("forward: write a field and a header, such as `forward id X-Key-Id`")
 		}
 		if !isField(f.Field) {
-			return h.Errf("forward %q: write id, name, org, tier, owner, credential or meta.<name>", f.Field)
+			return h.Errf("forward %q: write id, name, org, tier, owner, credential, request_id or meta.<name>", f.Field)
 		}
 		hd.Forward = append(hd.Forward, f)
 	case "cors":

@@ -118,7 +118,7 @@ func TestFirstLook(t *testing.T) {
 		{global, "role reader: contacts:read", "write it as in `role reader contacts:read deals:read`"},
 		{global, "role reader contacts:read,deals:read", "write spaces between scopes"},
 		{global, "roles reader contacts:read", "write one line for each role"},
-		{global, "retain 30d", "such as `retain usage 400d calls 30d audit 5y`"},
+		{global, "retain 30d", "such as `retain usage 400d calls 30d last_calls 200 audit 5y`"},
 		{global, "token_prefix a\n\t}\n\tapi_keys {\n\t\ttoken_prefix b", "write all of it in one block, at Caddyfile:5"},
 		{"%s", "example.com {\n\t@gold api_key\n\trespond @gold hi\n}", "write at least one of tier, org, scope and tag"},
 		{"%s", "example.com {\n\t@gold api_key gold\n\trespond @gold hi\n}", "write tier, org, scope or tag"},

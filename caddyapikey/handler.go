@@ -44,6 +44,7 @@ const (
 // `{http.api_key.tier}` | its tier, or its org's
 // `{http.api_key.owner}` | its owner
 // `{http.api_key.credential}` | the number of the credential that was used
+// `{http.api_key.request_id}` | the request's id in the list of calls and in the trail
 // `{http.api_key.meta.*}` | its metadata, or its org's
 //
 // and `handle_errors` routes, with `errors caddy`: `{http.api_key.reason}` and
@@ -259,14 +260,14 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 func (h *Handler) serve(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler, d *decision, a *account) error {
 	if d.public {
 		h.withhold(r)
-		h.introduce(r, keyring.Proven{})
+		h.introduce(r, keyring.Proven{}, 0)
 		return next.ServeHTTP(w, r)
 	}
 	if h.CORS {
 		w = allowOrigin(w, r, h.app.Keyring())
 	}
 	if d.why != nil {
-		return next.ServeHTTP(a.meter(w, h.introduce(r, keyring.Proven{})), r)
+		return next.ServeHTTP(a.meter(w, h.introduce(r, keyring.Proven{}, 0)), r)
 	}
 	h.protectCaches(w.Header(), d.found, d.signed)
 	if !d.key.IsZero() && !h.KeepCredential && h.Mode == modeEnforce {
@@ -278,7 +279,7 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request, next caddyhttp.H
 		}
 	}
 	h.warnOfEnd(r, d, a)
-	w = a.meter(w, h.introduce(r, d.key))
+	w = a.meter(w, h.introduce(r, d.key, a.call.RequestID))
 	if d.signed == nil {
 		return next.ServeHTTP(w, r)
 	}

@@ -11,12 +11,13 @@ import (
 	"github.com/caddyserver/caddy/v2"
 
 	"github.com/caddy-apikey/caddy-apikey/keyring"
+	"github.com/caddy-apikey/caddy-apikey/usage"
 )
 
 // Forward tells the upstream one thing about the key.
 type Forward struct {
-	// What to tell: `id`, `name`, `org`, `tier`, `owner`, `credential` or
-	// `meta.` and the name of a metadata entry.
+	// What to tell: `id`, `name`, `org`, `tier`, `owner`, `credential`,
+	// `request_id` or `meta.` and the name of a metadata entry.
 	Field string `json:"field"`
 
 	// The header to tell it in.
@@ -31,22 +32,23 @@ const identityKey = "\x00api_key"
 // asked for. Its key is nobody on a request that passed without one: then they
 // are empty, instead of standing as they are written.
 type identity struct {
-	key    keyring.Proven
-	answer answerMeter
+	key     keyring.Proven
+	request uint64 // its number in the record of use, 0 if there is none
+	answer  answerMeter
 }
 
 // introduce makes the key, or nobody, known to the handlers behind us and, as
 // configured, to the upstream. It returns a meter for the answer.
-func (h *Handler) introduce(r *http.Request, key keyring.Proven) *answerMeter {
+func (h *Handler) introduce(r *http.Request, key keyring.Proven, request uint64) *answerMeter {
 	repl := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
 	known, _ := repl.Get(identityKey)
 	id, again := known.(*identity)
 	var meter *answerMeter
 	if again {
-		id.key = key // a second handler decided anew
+		id.key, id.request = key, request // a second handler decided anew
 		meter = new(answerMeter)
 	} else {
-		id = &identity{key: key}
+		id = &identity{key: key, request: request}
 		meter = &id.answer
 		repl.Map(id.placeholder)
 	}
@@ -91,6 +93,11 @@ func (id *identity) field(name string) (string, bool) {
 		return id.key.Owner(), true
 	case "credential":
 		return strconv.FormatUint(uint64(id.key.Credential()), 10), true
+	case "request_id":
+		if id.request == 0 {
+			return "", true
+		}
+		return usage.FormatRequestID(id.request), true
 	}
 	if entry, ok := strings.CutPrefix(name, "meta."); ok {
 		value, _ := id.key.Metadata(entry)
@@ -105,7 +112,7 @@ func (h *Handler) provisionForward() error {
 	for i := range h.Forward {
 		f := &h.Forward[i]
 		if !isField(f.Field) {
-			return fmt.Errorf("forward %q: write id, name, org, tier, owner, credential or meta.<name>", f.Field)
+			return fmt.Errorf("forward %q: write id, name, org, tier, owner, credential, request_id or meta.<name>", f.Field)
 		}
 		if !httpguts.ValidHeaderFieldName(f.Header) || strings.ContainsAny(f.Header, "_.") {
 			return fmt.Errorf("forward %s: %q is not a header name; write one of letters, digits and hyphens", f.Field, f.Header)
@@ -128,7 +135,7 @@ func (h *Handler) provisionForward() error {
 // isField reports whether identity.field knows a name.
 func isField(name string) bool {
 	switch name {
-	case "id", "name", "org", "tier", "owner", "credential":
+	case "id", "name", "org", "tier", "owner", "credential", "request_id":
 		return true
 	}
 	entry, meta := strings.CutPrefix(name, "meta.")

@@ -2,6 +2,7 @@ package caddyapikey
 
 import (
 	"errors"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -21,7 +22,7 @@ import (
 var metrics = newCollector()
 
 type collector struct {
-	decisions, keys, credentials, orgs, damaged, revision, age, degraded, generation *prometheus.Desc
+	decisions, keys, credentials, orgs, damaged, revision, age, degraded, generation, useAge, lostCalls *prometheus.Desc
 
 	commits      prometheus.Histogram
 	commitErrors *prometheus.CounterVec
@@ -41,6 +42,8 @@ func newCollector() *collector {
 		revision:    desc("index_revision", "The commit of the store that the index has followed to."),
 		age:         desc("index_age_seconds", "Time since the store last proved that nothing is newer than the index."),
 		degraded:    desc("degraded", "1 for each reason for which health is degraded now.", "reason"),
+		useAge:      desc("use_age_seconds", "Time since the record of use was written to last, or found nothing to write."),
+		lostCalls:   desc("calls_lost_total", "Calls that are not in the list of calls because too many came at once; they are counted nevertheless."),
 		generation:  desc("config_generation", "How many configurations with API keys the process has started."),
 		commits: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name:    "caddy_api_keys_store_commit_duration_seconds",
@@ -59,8 +62,10 @@ func newCollector() *collector {
 	for _, e := range commitFaults {
 		c.commitErrors.WithLabelValues(e.name)
 	}
-	for _, result := range []string{eventEmitted, eventSuppressed, eventDropped, eventPanicked} {
-		c.events.WithLabelValues(eventRefused, result)
+	for _, name := range []string{eventRefused, eventExposed, eventEnding, eventNewAddress} {
+		for _, result := range []string{eventEmitted, eventSuppressed, eventDropped, eventPanicked} {
+			c.events.WithLabelValues(name, result)
+		}
 	}
 	return c
 }
@@ -89,7 +94,7 @@ func (c *collector) committed(took time.Duration, err error) {
 
 // Describe implements prometheus.Collector.
 func (c *collector) Describe(out chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{c.decisions, c.keys, c.credentials, c.orgs, c.damaged, c.revision, c.age, c.degraded, c.generation} {
+	for _, d := range []*prometheus.Desc{c.decisions, c.keys, c.credentials, c.orgs, c.damaged, c.revision, c.age, c.degraded, c.generation, c.useAge, c.lostCalls} {
 		out <- d
 	}
 	c.commits.Describe(out)
@@ -126,10 +131,15 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 	gauge(c.revision, float64(stats.Revision))
 	gauge(c.age, stats.Age.Seconds())
 	now := make(map[string]float64)
-	for _, fault := range kr.Health() {
+	for _, fault := range append(kr.Health(), app.UseFaults()...) {
 		now[fault.Reason] = 1
 	}
-	for _, reason := range keyring.FaultReasons {
+	if u := app.use.Load(); u != nil {
+		_, written := u.Health()
+		gauge(c.useAge, time.Since(written).Seconds())
+		out <- prometheus.MustNewConstMetric(c.lostCalls, prometheus.CounterValue, float64(u.Lost()))
+	}
+	for _, reason := range append(slices.Clip(keyring.FaultReasons), faultUse) {
 		gauge(c.degraded, now[reason], reason)
 	}
 }

@@ -4,12 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
 
 	"github.com/caddyserver/caddy/v2"
 
+	"github.com/caddy-apikey/caddy-apikey/keyring"
 	"github.com/caddy-apikey/caddy-apikey/usage"
 )
 
@@ -82,6 +84,15 @@ type useRecord struct {
 	*usage.Recorder
 	store  usage.Store
 	logger *zap.Logger
+	told   atomic.Int64 // when all keys were looked at last, in Unix nanoseconds
+}
+
+// noticed returns when all keys were looked at last.
+func (u *useRecord) noticed() time.Time {
+	if u == nil || u.told.Load() == 0 {
+		return time.Time{}
+	}
+	return time.Unix(0, u.told.Load())
 }
 
 // Destruct writes what is left when the last configuration let go of it.
@@ -119,13 +130,17 @@ func (a *App) openUseRecord() error {
 			return nil, err
 		}
 		u := &useRecord{store: store, logger: a.logger}
-		u.Recorder = usage.NewRecorder(store, usage.Options{Scrub: scrubSecrets, LastCalls: a.Retain.LastCalls})
+		u.Recorder = usage.NewRecorder(store, usage.Options{Scrub: scrubSecrets, LastCalls: a.Retain.LastCalls, Added: tellNewPlaces})
 		return u, nil
 	})
 	if err != nil {
 		return err
 	}
-	a.use.Store(value.(*useRecord))
+	u := value.(*useRecord)
+	if keeper, ok := u.store.(interface{ SetKeep(usage.Keep) }); ok {
+		keeper.SetKeep(a.keep())
+	}
+	a.use.Store(u)
 	return nil
 }
 
@@ -156,6 +171,25 @@ func (a *App) flushed(ctx context.Context) (usage.Store, error) {
 		return nil, err
 	}
 	return u.store, nil
+}
+
+// faultUse is a reason of Fault: use is not recorded.
+const faultUse = "use_unrecorded"
+
+// maxUnwritten is how long counts may wait: they are written every second.
+const maxUnwritten = 10 * time.Second
+
+// UseFaults returns what is wrong with the record of use.
+func (a *App) UseFaults() []keyring.Fault {
+	const effect = "Who uses which key cannot be told, and rules with audit refuse every request"
+	u := a.use.Load()
+	if u == nil {
+		return []keyring.Fault{{Reason: faultUse, Detail: "no record of use is kept, for a reason that Caddy's log tells. " + effect}}
+	}
+	if err, since := u.Health(); err != nil && time.Since(since) > maxUnwritten {
+		return []keyring.Fault{{Reason: faultUse, Detail: fmt.Sprintf("nothing was recorded since %s: %v. %s", since.Format(time.RFC3339), err, effect)}}
+	}
+	return nil
 }
 
 // UseRecord returns the record of use with everything counted so far in it.

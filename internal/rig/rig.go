@@ -193,7 +193,7 @@ func (a Answer) Reason() string {
 func (r *Rig) Manage(method, path, body string) Answer {
 	r.t.Helper()
 	for try := 0; ; try++ {
-		req, err := http.NewRequest(method, "http://"+r.Admin+"/api_keys"+path, strings.NewReader(body))
+		req, err := http.NewRequest(method, "http://"+r.Admin+"/api_keys"+forced(method, path), strings.NewReader(body))
 		if err != nil {
 			r.t.Fatal(err)
 		}
@@ -212,6 +212,16 @@ func (r *Rig) Manage(method, path, body string) Answer {
 			r.t.Fatal(err)
 		}
 	}
+}
+
+// forced adds force=true to what asks for confirmation if a key was used a
+// moment ago, as keys in tests are.
+func forced(method, path string) string {
+	ends := method == http.MethodDelete || method == http.MethodPost && (strings.HasSuffix(path, "/suspend") || strings.HasSuffix(path, "/revoke") || strings.HasSuffix(path, "/rotate"))
+	if !ends || !strings.HasPrefix(path, "/keys/") || method == http.MethodDelete && strings.HasSuffix(path, "/rotate") {
+		return path
+	}
+	return path + "?force=true"
 }
 
 // Create creates a key and returns its id and token.
