@@ -2,16 +2,15 @@ package bolt
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"strconv"
+	"sync"
 	"sync/atomic"
 	"time"
 
 	bbolt "go.etcd.io/bbolt"
 
-	"github.com/caddy-apikey/caddy-apikey/keyring"
 	"github.com/caddy-apikey/caddy-apikey/usage"
 )
 
@@ -47,18 +46,16 @@ type LedgerOptions struct {
 type Ledger struct {
 	guarded
 
-	jobs  chan *job
-	keep  atomic.Pointer[usage.Keep]
-	now   func() time.Time
-	names ledgerNames               // the writer's
-	state ledgerState               // what the last commit left; the writer's
-	found atomic.Pointer[usage.Gap] // a crash that was noticed when it was opened, not yet written
-}
-
-// job is something to be written.
-type job struct {
-	do   func(*bbolt.Tx) error
-	done chan error
+	jobs    chan *job
+	most    int64                 // bytes that the file may have
+	used    atomic.Int64          // bytes of it that are not free
+	trouble atomic.Pointer[error] // why the last commit failed
+	walks   sync.RWMutex          // read while somebody walks through the counters; written while they are moved
+	keep    atomic.Pointer[usage.Keep]
+	now     func() time.Time
+	names   ledgerNames               // the writer's
+	state   ledgerState               // what the last commit left; the writer's
+	found   atomic.Pointer[usage.Gap] // a crash that was noticed when it was opened, not yet written
 }
 
 // OpenLedger opens the ledger in the file path, by the rules of Open, and
@@ -73,11 +70,15 @@ func OpenLedger(path string, opts LedgerOptions) (*Ledger, error) {
 	if opts.Now == nil {
 		opts.Now = time.Now
 	}
-	f, err := openFile(path, opts.Timeout, func(path string) error { return buildLedger(path, opts.Now()) })
+	if opts.MaxSize < minMaxSize || int64(int(opts.MaxSize)) != opts.MaxSize {
+		return nil, fmt.Errorf("store %s: max_size is %d bytes; set at least %d (1 MiB), and no more than this system can address", path, opts.MaxSize, minMaxSize)
+	}
+	k := ledgerKind(path, opts.Now)
+	f, err := openFile(path, opts.Timeout, k)
 	if err != nil {
 		return nil, err
 	}
-	l, err := openLedger(path, f, opts)
+	l, err := openLedger(path, f, k, opts)
 	if err != nil {
 		unlock(f)
 		_ = f.Close()
@@ -87,14 +88,27 @@ func OpenLedger(path string, opts LedgerOptions) (*Ledger, error) {
 	return l, nil
 }
 
-func openLedger(path string, f *os.File, opts LedgerOptions) (*Ledger, error) {
-	l := &Ledger{jobs: make(chan *job), now: opts.Now}
-	l.cure = fmt.Sprintf("Keep it as evidence, and begin a new one: mv %s %s, then reload Caddy", quote(path), quote(path+".damaged"))
-	l.path = path
+// ledgerKind says how a ledger is made, and what to do where it cannot be used.
+// A backup of the store is never put in its place.
+func ledgerKind(path string, now func() time.Time) *kind {
+	const again = "Restart Caddy to begin a new one"
+	return &kind{
+		build: func(path string) error { return buildLedger(path, now()) },
+		damaged: fmt.Sprintf("Keep it as evidence, and begin a new one: mv %s %s, then restart Caddy",
+			quote(path), quote(path+".damaged")),
+		empty:    fmt.Sprintf("To begin a new one: rm %s, then restart Caddy", quote(path)),
+		gone:     again,
+		replaced: "Restart Caddy to use the new one",
+	}
+}
+
+func openLedger(path string, f *os.File, k *kind, opts LedgerOptions) (*Ledger, error) {
+	l := &Ledger{jobs: make(chan *job), now: opts.Now, most: opts.MaxSize}
+	l.path, l.kind = path, k
 	l.SetKeep(opts.Keep)
 	m, err := newestMeta(f)
 	if isReadError(err) {
-		return nil, readError(path, err)
+		return nil, fmt.Errorf("store %s: cannot be read: %w. Check the disk and restart Caddy", path, err)
 	}
 	if err != nil {
 		return nil, l.damaged("it is no database any more (%v)", err)
@@ -104,7 +118,7 @@ func openLedger(path string, f *os.File, opts LedgerOptions) (*Ledger, error) {
 	} else if st.Size() < m.size() {
 		return nil, l.damaged("truncated: it has %d of %d bytes", st.Size(), m.size())
 	}
-	if err := l.open(path, f, m.size(), opts.Options); err != nil {
+	if err := l.open(path, f, k, m.size(), opts.Options); err != nil {
 		return nil, err
 	}
 	close(l.ended) // there is no writer yet
@@ -113,6 +127,7 @@ func openLedger(path string, f *os.File, opts LedgerOptions) (*Ledger, error) {
 		return nil, err
 	}
 	l.ended = make(chan struct{})
+	l.measure()
 	if !l.state.clean {
 		l.found.Store(&usage.Gap{From: l.state.added, Until: opts.Now().UTC(), Why: usage.GapCrash})
 	}
@@ -121,126 +136,6 @@ func openLedger(path string, f *os.File, opts LedgerOptions) (*Ledger, error) {
 
 // SetKeep sets how much is kept from now on.
 func (l *Ledger) SetKeep(keep usage.Keep) { l.keep.Store(&keep) }
-
-// write is the writer: the only goroutine that changes the file.
-func (l *Ledger) write() {
-	defer close(l.ended)
-	for {
-		select {
-		case <-l.closing:
-			return
-		case j := <-l.jobs:
-			l.commit(j)
-		}
-	}
-}
-
-// commit does the jobs that are waiting in one transaction, so that they share
-// one sync. If one of them fails, each is tried by itself.
-func (l *Ledger) commit(first *job) {
-	group := []*job{first}
-	for more := true; more && len(group) < maxGroup; {
-		select {
-		case j := <-l.jobs:
-			group = append(group, j)
-		default:
-			more = false
-		}
-	}
-	err := l.tryCommit(group)
-	if err != nil && len(group) > 1 && !errors.Is(err, keyring.ErrUncertain) {
-		for _, j := range group {
-			j.done <- l.tryCommit([]*job{j})
-		}
-		return
-	}
-	for _, j := range group {
-		j.done <- err
-	}
-}
-
-func (l *Ledger) tryCommit(group []*job) (err error) {
-	if err := l.checkWritable(); err != nil {
-		return err
-	}
-	state, names := l.state, l.names.mark()
-	defer func() {
-		if err != nil {
-			l.state = state
-			l.names.reset(names)
-		}
-	}()
-	tx, err := l.begin(true)
-	if err != nil {
-		return err
-	}
-	defer l.end(tx)
-	err = l.guard(func() error {
-		for _, j := range group {
-			if err := j.do(tx); err != nil {
-				return err
-			}
-		}
-		return tx.Bucket(bucketMeta).Put(metaState, l.state.encode())
-	})
-	if err != nil {
-		if isFull(err) {
-			return fmt.Errorf("%w: store %s: %w", keyring.ErrFull, l.path, err)
-		}
-		return fmt.Errorf("%w: store %s: %w", keyring.ErrUnavailable, l.path, err)
-	}
-	id := tx.ID()
-	if err := l.guard(tx.Commit); err != nil {
-		return l.commitError(err, id)
-	}
-	if m, err := newestMeta(l.file); err == nil {
-		l.size.Store(m.size())
-	}
-	return nil
-}
-
-// commitError says what a failed commit means, see Store.commitError. Whoever
-// repeats a batch is safe in any case: its ID tells whether it was added.
-func (l *Ledger) commitError(err error, tx int) error {
-	m, unread := newestMeta(l.file)
-	reached := unread == nil && m.txid >= uint64(tx)
-	if isFull(err) && l.failure() == nil && unread == nil && !reached {
-		return fmt.Errorf("%w: store %s: %w", keyring.ErrFull, l.path, err)
-	}
-	stop := fmt.Errorf("%w: store %s: an earlier write failed (%w), so the disk may not hold what it should. "+
-		"Check the disk, then restart Caddy", keyring.ErrUnavailable, l.path, err)
-	l.readOnly.CompareAndSwap(nil, &stop)
-	return fmt.Errorf("%w: store %s: %w", keyring.ErrUncertain, l.path, err)
-}
-
-// do has the writer do something. ctx counts until it is taken.
-func (l *Ledger) do(ctx context.Context, fn func(*bbolt.Tx) error) error {
-	if err := l.enter(); err != nil {
-		return err
-	}
-	defer l.leave()
-	j := &job{fn, make(chan error, 1)}
-	select {
-	case l.jobs <- j:
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-l.closing:
-		return fmt.Errorf("store %s: %w", l.path, keyring.ErrClosed)
-	case <-l.broken:
-		return l.failure()
-	}
-	select {
-	case err := <-j.done:
-		return err
-	case <-l.broken:
-	}
-	select {
-	case err := <-j.done:
-		return err
-	case <-time.After(defaultTimeout):
-		return fmt.Errorf("%w: %w", keyring.ErrUncertain, l.failure())
-	}
-}
 
 // Close implements usage.Store.
 func (l *Ledger) Close() error {

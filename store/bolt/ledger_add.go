@@ -40,11 +40,7 @@ func (l *Ledger) Add(ctx context.Context, b usage.Batch) (usage.Added, error) {
 		}
 		return l.add(tx, &batch, &added)
 	}
-	err := l.do(ctx, fn)
-	if errors.Is(err, keyring.ErrFull) && l.dropOldestDay(ctx) {
-		err = l.do(ctx, fn)
-	}
-	if err != nil {
+	if err := l.withRoom(ctx, roomForUsage, fn); err != nil {
 		return usage.Added{}, err
 	}
 	l.found.CompareAndSwap(crash, nil) // it is written
@@ -122,17 +118,13 @@ func (w *adder) counterKey(c *usage.Counter, hour byte) ([]byte, error) {
 }
 
 func (w *adder) countersOf(bucket *bbolt.Bucket, day string, rows []row[usage.Counter]) error {
-	counted := make(map[string]int) // rows of a key
+	known := counts{most: maxStrangerRows}
 	for _, r := range rows {
 		k, value := r.key, bucket.Get(r.key)
 		if value == nil {
-			id := string(k[:usage.KeyLen])
-			n, known := counted[id]
-			if !known {
-				n = countPrefix(bucket, []byte(id), maxStrangerRows)
-			}
-			counted[id] = n + 1
-			if n >= maxDayRows && k[0] != 0 || n >= maxStrangerRows {
+			if n := known.of(bucket, k); n < maxDayRows || k[0] == 0 && n < maxStrangerRows {
+				known.n++
+			} else {
 				other := *r.item
 				other.Place = usage.Other
 				var err error
@@ -159,6 +151,23 @@ func (w *adder) countersOf(bucket *bbolt.Bucket, day string, rows []row[usage.Co
 		}
 	}
 	return nil
+}
+
+// counts has the number of records of one key, so that it is counted once for
+// rows that are in order.
+type counts struct {
+	most int
+	id   []byte
+	n    int
+}
+
+// of returns how many records the key has that k begins with, up to most. The
+// caller adds to n those that it puts.
+func (c *counts) of(bucket *bbolt.Bucket, k []byte) int {
+	if id := k[:usage.KeyLen]; !bytes.Equal(c.id, id) {
+		c.id, c.n = id, countPrefix(bucket, id, c.most)
+	}
+	return c.n
 }
 
 // countPrefix counts the keys with a prefix, up to most.
@@ -267,6 +276,7 @@ func (w *adder) places(places map[keyPlace]*usage.Counter, added *usage.Added) e
 		rows = append(rows, row[usage.Counter]{appendPlace(k, p.place), c})
 	}
 	bucket := w.tx.Bucket(bucketPlaces)
+	known := counts{most: maxKeyPlaces}
 	for _, r := range sorted(rows) {
 		today := binary.BigEndian.AppendUint32(nil, uint32(r.item.Last.Unix()/86400))
 		sealed := seal(bucketPlaces, r.key, today)
@@ -275,10 +285,11 @@ func (w *adder) places(places map[keyPlace]*usage.Counter, added *usage.Added) e
 			continue
 		}
 		if value == nil {
-			n := countPrefix(bucket, r.key[:usage.KeyLen], maxKeyPlaces)
+			n := known.of(bucket, r.key)
 			if n >= maxKeyPlaces {
 				continue // from everywhere; one more is no news
 			}
+			known.n++
 			added.NewPlaces = append(added.NewPlaces, usage.NewPlace{
 				Key: r.item.Key, Credential: r.item.Credential, Place: r.item.Place, Time: r.item.First, First: n == 0,
 			})
@@ -305,11 +316,16 @@ func (w *adder) scopes(scopes []usage.ScopeUse) error {
 		rows = append(rows, row[usage.ScopeUse]{append(k, s.Scope...), s})
 	}
 	bucket := w.tx.Bucket(bucketScopes)
+	known := counts{most: maxKeyScopes}
 	for _, r := range sorted(rows) {
 		k := r.key
 		hour := binary.BigEndian.AppendUint32(nil, uint32(r.item.Last.Unix()/3600))
-		if bucket.Get(k) == nil && countPrefix(bucket, k[:usage.KeyLen], maxKeyScopes) >= maxKeyScopes {
-			k = k[:usage.KeyLen] // more than are kept apart
+		if bucket.Get(k) == nil {
+			if known.of(bucket, k) < maxKeyScopes {
+				known.n++
+			} else {
+				k = k[:usage.KeyLen] // more than are kept apart
+			}
 		}
 		sealed := seal(bucketScopes, k, hour)
 		if bytes.Equal(bucket.Get(k), sealed) {

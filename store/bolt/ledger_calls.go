@@ -101,8 +101,10 @@ func putCallCount(bucket *bbolt.Bucket, id []byte, count uint64) error {
 func dropCalls(bucket *bbolt.Bucket, id []byte, most int, before time.Time) (int, error) {
 	var keys [][]byte
 	c := bucket.Cursor()
-	c.Seek(id) // the count
-	for k, _ := c.Next(); k != nil && bytes.HasPrefix(k, id) && len(keys) < most; k, _ = c.Next() {
+	for k, _ := c.Seek(id); k != nil && bytes.HasPrefix(k, id) && len(keys) < most; k, _ = c.Next() {
+		if len(k) != callKeyLen {
+			continue // the count
+		}
 		if !before.IsZero() && callTime(k).Compare(before) >= 0 {
 			break
 		}

@@ -5,9 +5,11 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"time"
 
 	bbolt "go.etcd.io/bbolt"
+	berrors "go.etcd.io/bbolt/errors"
 
 	"github.com/caddy-apikey/caddy-apikey/keyring"
 	"github.com/caddy-apikey/caddy-apikey/usage"
@@ -45,7 +47,7 @@ func (l *Ledger) Purge(ctx context.Context) error {
 	if keep.Calls <= 0 {
 		return nil
 	}
-	for age := keep.Calls; ; age /= 2 {
+	for age := keep.Calls; age > 0; age /= 2 {
 		if err := l.dropOldCalls(ctx, now.Add(-age)); err != nil {
 			return err
 		}
@@ -58,6 +60,7 @@ func (l *Ledger) Purge(ctx context.Context) error {
 			return err
 		}
 	}
+	return nil
 }
 
 // dropDays drops the counters of days before one.
@@ -90,10 +93,40 @@ func (l *Ledger) dropDay(tx *bbolt.Tx, name []byte) error {
 	return tx.Bucket(bucketDays).DeleteBucket(name)
 }
 
-// dropOldestDay makes room when the ledger is full, and reports whether it did.
-// What was recorded last is never dropped for what comes now.
-func (l *Ledger) dropOldestDay(ctx context.Context) (dropped bool) {
-	err := l.do(ctx, func(tx *bbolt.Tx) error {
+// How much of a ledger's size may be in use, in parts of 32, before something is
+// dropped or refused: the rest of it is for what is more important, and at last
+// for dropping, which needs room itself.
+const (
+	roomForUsage = 28
+	roomForTrail = 31
+)
+
+// withRoom has fn done. As long as more than parts of the ledger's size are in
+// use, or there is none left, the oldest days of counters are dropped: that its
+// size is limited must not end the record. Nothing is dropped because others
+// filled the disk.
+func (l *Ledger) withRoom(ctx context.Context, parts int64, fn func(*bbolt.Tx) error) error {
+	for {
+		var err error
+		if used := l.used.Load(); used > l.most/32*parts {
+			err = fmt.Errorf("%w: store %s: %d of %d bytes are in use: %w", keyring.ErrFull, l.path, used, l.most, berrors.ErrMaxSizeReached)
+		} else {
+			err = l.do(ctx, fn)
+		}
+		if !errors.Is(err, berrors.ErrMaxSizeReached) {
+			return err
+		}
+		if dropped, dropErr := l.dropOldestDay(ctx); dropErr != nil || !dropped {
+			return err
+		}
+	}
+}
+
+// dropOldestDay makes room, and reports whether it did. What was recorded last
+// is never dropped for what comes now.
+func (l *Ledger) dropOldestDay(ctx context.Context) (dropped bool, err error) {
+	err = l.do(ctx, func(tx *bbolt.Tx) error {
+		dropped = false
 		c := tx.Bucket(bucketDays).Cursor()
 		k, _ := c.First()
 		if last, _ := c.Last(); k == nil || bytes.Equal(k, last) {
@@ -102,12 +135,12 @@ func (l *Ledger) dropOldestDay(ctx context.Context) (dropped bool) {
 		dropped = true
 		return l.dropDay(tx, bytes.Clone(k))
 	})
-	return err == nil && dropped
+	return dropped, err
 }
 
 // dropPlaces forgets places that keys were not used from since a time.
 func (l *Ledger) dropPlaces(ctx context.Context, before time.Time) error {
-	return l.sweep(ctx, func(tx *bbolt.Tx) *bbolt.Bucket { return tx.Bucket(bucketPlaces) }, nil, func(bucket *bbolt.Bucket, k, v []byte) error {
+	return l.sweep(ctx, func(tx *bbolt.Tx) *bbolt.Bucket { return tx.Bucket(bucketPlaces) }, nil, atOnce, func(bucket *bbolt.Bucket, k, v []byte) error {
 		if day, err := unseal(bucketPlaces, k, v); err == nil && len(day) == 4 && int64(binary.BigEndian.Uint32(day))*86400 >= before.Unix() {
 			return nil
 		}
@@ -116,12 +149,18 @@ func (l *Ledger) dropPlaces(ctx context.Context, before time.Time) error {
 }
 
 // sweep calls fn with every record of a bucket whose key has a prefix, a number
-// of them in each transaction. fn may delete the record.
-func (l *Ledger) sweep(ctx context.Context, bucketOf func(*bbolt.Tx) *bbolt.Bucket, prefix []byte, fn func(bucket *bbolt.Bucket, k, v []byte) error) error {
+// of them in each transaction, before each of which it asks enter. fn may delete
+// the record.
+func (l *Ledger) sweep(ctx context.Context, bucketOf func(*bbolt.Tx) *bbolt.Bucket, prefix []byte,
+	enter func(context.Context) (leave func(), err error), fn func(bucket *bbolt.Bucket, k, v []byte) error) error {
 	after := bytes.Clone(prefix)
 	for done := false; !done; {
+		leave, err := enter(ctx)
+		if err != nil {
+			return err
+		}
 		var next []byte
-		err := l.do(ctx, func(tx *bbolt.Tx) error {
+		err = l.do(ctx, func(tx *bbolt.Tx) error {
 			done = true
 			bucket := bucketOf(tx)
 			if bucket == nil {
@@ -144,6 +183,7 @@ func (l *Ledger) sweep(ctx context.Context, bucketOf func(*bbolt.Tx) *bbolt.Buck
 			}
 			return nil
 		})
+		leave()
 		if err != nil {
 			return err
 		}
@@ -151,6 +191,9 @@ func (l *Ledger) sweep(ctx context.Context, bucketOf func(*bbolt.Tx) *bbolt.Buck
 	}
 	return nil
 }
+
+// atOnce enters without a condition.
+func atOnce(context.Context) (func(), error) { return func() {}, nil }
 
 // rollUp adds up the hours of days before one.
 func (l *Ledger) rollUp(ctx context.Context, before time.Time) error {
@@ -166,14 +209,18 @@ func (l *Ledger) rollUp(ctx context.Context, before time.Time) error {
 		if day.Before(rolled) {
 			continue
 		}
-		if err := l.rewrite(ctx, day, nil, func(k []byte) []byte {
+		err := l.rewrite(ctx, day, nil, func(k []byte) []byte {
 			if k[usage.KeyLen] == wholeDay {
 				return k
 			}
 			to := bytes.Clone(k)
 			to[usage.KeyLen] = wholeDay
 			return to
-		}); err != nil {
+		}, l.tryMove)
+		if errors.Is(err, errWalked) {
+			return nil // there is time until the next purge
+		}
+		if err != nil {
 			return err
 		}
 		// A late batch may still add hours to the day; they are no harm.
@@ -184,10 +231,38 @@ func (l *Ledger) rollUp(ctx context.Context, before time.Time) error {
 	return nil
 }
 
-// rewrite moves counters of a day to other keys, where they are added up.
-func (l *Ledger) rewrite(ctx context.Context, day time.Time, prefix []byte, to func(k []byte) []byte) error {
+// errWalked: counters cannot be moved now.
+var errWalked = errors.New("counters are being read")
+
+// tryMove lets counters be moved, until the function that it returns is called.
+// That must not be while somebody walks through them, who would see them twice.
+func (l *Ledger) tryMove(context.Context) (func(), error) {
+	if l.walks.TryLock() {
+		return l.walks.Unlock, nil
+	}
+	return nil, errWalked
+}
+
+// awaitMove is tryMove for who has the time.
+func (l *Ledger) awaitMove(ctx context.Context) (func(), error) {
+	for {
+		// Never Lock: a walk that begins another one would wait for us.
+		if end, err := l.tryMove(ctx); err == nil {
+			return end, nil
+		}
+		select {
+		case <-time.After(10 * time.Millisecond):
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+}
+
+// rewrite moves counters of a day to other keys, where they are added up. It
+// holds up those who want to read them a step at a time.
+func (l *Ledger) rewrite(ctx context.Context, day time.Time, prefix []byte, to func(k []byte) []byte, move func(context.Context) (func(), error)) error {
 	bucketOf := func(tx *bbolt.Tx) *bbolt.Bucket { return tx.Bucket(bucketDays).Bucket([]byte(day.Format(dayFormat))) }
-	return l.sweep(ctx, bucketOf, prefix, func(bucket *bbolt.Bucket, k, v []byte) error {
+	return l.sweep(ctx, bucketOf, prefix, move, func(bucket *bbolt.Bucket, k, v []byte) error {
 		target := to(k)
 		if bytes.Equal(target, k) {
 			return nil
@@ -282,14 +357,14 @@ func (l *Ledger) Forget(ctx context.Context, key string) error {
 		return errors.Join(err, &keyring.InvalidError{Field: "key", Reason: "must be one key"})
 	}
 	remove := func(bucket *bbolt.Bucket, k, _ []byte) error { return bucket.Delete(k) }
-	if err := l.sweep(ctx, func(tx *bbolt.Tx) *bbolt.Bucket { return tx.Bucket(bucketPlaces) }, id, remove); err != nil {
+	if err := l.sweep(ctx, func(tx *bbolt.Tx) *bbolt.Bucket { return tx.Bucket(bucketPlaces) }, id, atOnce, remove); err != nil {
 		return err
 	}
 	err = l.do(ctx, func(tx *bbolt.Tx) error { return l.dropCallsOf(tx, id, time.Unix(1<<40, 0)) })
 	if err != nil {
 		return err
 	}
-	err = l.sweep(ctx, func(tx *bbolt.Tx) *bbolt.Bucket { return tx.Bucket(bucketLast) }, id, func(bucket *bbolt.Bucket, k, v []byte) error {
+	err = l.sweep(ctx, func(tx *bbolt.Tx) *bbolt.Bucket { return tx.Bucket(bucketLast) }, id, atOnce, func(bucket *bbolt.Bucket, k, v []byte) error {
 		var u usage.LastUse
 		payload, err := unseal(bucketLast, k, v)
 		if err == nil {
@@ -305,15 +380,18 @@ func (l *Ledger) Forget(ctx context.Context, key string) error {
 		return err
 	}
 	days, err := l.days(usage.Span{})
+	if err != nil {
+		return err
+	}
 	for _, day := range days {
-		if err = l.rewrite(ctx, day, id, func(k []byte) []byte {
+		if err := l.rewrite(ctx, day, id, func(k []byte) []byte {
 			if len(k) <= counterFixed {
 				return k
 			}
 			return append(bytes.Clone(k[:counterFixed]), placeOther)
-		}); err != nil {
+		}, l.awaitMove); err != nil {
 			return err
 		}
 	}
-	return err
+	return nil
 }

@@ -35,6 +35,19 @@ func RunUsage(t *testing.T, open OpenUsage) {
 		{"Forget", (*usageTest).forget},
 		{"PlacesOfADayAreBounded", (*usageTest).bounded},
 		{"OddNames", (*usageTest).oddNames},
+		{"OrderOfCounters", (*usageTest).order},
+		{"FunctionMayUseTheStore", (*usageTest).reentrant},
+		{"FirstCallsOfAKey", (*usageTest).firstCalls},
+		{"CallsWhileOthersCome", (*usageTest).callsMeanwhile},
+		{"CallsOfTheFuture", (*usageTest).futureCalls},
+		{"AllOrNothing", (*usageTest).allOrNothing},
+		{"LastBatchOnly", (*usageTest).otherBatch},
+		{"ManyAtOnce", (*usageTest).manyAtOnce},
+		{"WalkDuringPurge", (*usageTest).walkDuringPurge},
+		{"PlacesOfAKeyAreBounded", (*usageTest).placesBounded},
+		{"InputIsNotKept", (*usageTest).inputNotKept},
+		{"Cancelled", (*usageTest).cancelled},
+		{"Closed", (*usageTest).closedUsage},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			u := &usageTest{T: t, now: time.Date(2026, 11, 23, 10, 30, 0, 0, time.UTC)}
