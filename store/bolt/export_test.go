@@ -4,3 +4,6 @@ package bolt
 func SchemaRecord(version uint32) []byte {
 	return (&schema{version: version}).encode()
 }
+
+// LedgerSchemaRecord is the schema record of a ledger of another version.
+func LedgerSchemaRecord(version uint32) []byte { return ledgerSchema(version) }

@@ -90,6 +90,11 @@ func fromMilli(ms int64) time.Time {
 	return time.UnixMilli(ms).UTC()
 }
 
+// ledgerSchema is the record that says what the file is.
+func ledgerSchema(version uint32) []byte {
+	return seal(bucketMeta, metaSchema, binary.BigEndian.AppendUint32([]byte(ledgerMagic), version))
+}
+
 // buildLedger writes an empty ledger into the empty file path.
 func buildLedger(path string, now time.Time) (err error) {
 	db, err := bbolt.Open(path, 0o600, &bbolt.Options{Timeout: defaultTimeout, FreelistType: bbolt.FreelistMapType})
@@ -104,8 +109,7 @@ func buildLedger(path string, now time.Time) (err error) {
 			}
 		}
 		meta := tx.Bucket(bucketMeta)
-		schema := binary.BigEndian.AppendUint32([]byte(ledgerMagic), ledgerVersion)
-		if err := meta.Put(metaSchema, seal(bucketMeta, metaSchema, schema)); err != nil {
+		if err := meta.Put(metaSchema, ledgerSchema(ledgerVersion)); err != nil {
 			return err
 		}
 		state := ledgerState{created: now.UTC(), since: now.UTC(), added: now.UTC(), clean: true}

@@ -4,6 +4,7 @@ package bolt_test
 
 import (
 	"os/exec"
+	"slices"
 	"syscall"
 	"testing"
 
@@ -28,5 +29,38 @@ func setSchema(t *testing.T, path string, version uint32) {
 	t.Helper()
 	edit(t, path, func(tx *bbolt.Tx) error {
 		return tx.Bucket([]byte("meta")).Put([]byte("schema"), bolt.SchemaRecord(version))
+	})
+}
+
+func setLedgerVersion(t *testing.T, path string, version uint32) {
+	t.Helper()
+	edit(t, path, func(tx *bbolt.Tx) error {
+		return tx.Bucket([]byte("meta")).Put([]byte("schema"), bolt.LedgerSchemaRecord(version))
+	})
+}
+
+func setLedgerState(t *testing.T, path string, state []byte) {
+	t.Helper()
+	edit(t, path, func(tx *bbolt.Tx) error { return tx.Bucket([]byte("meta")).Put([]byte("state"), state) })
+}
+
+// spoilRecord changes a byte of a record in the middle of a ledger's bucket.
+func spoilRecord(t *testing.T, path, bucket string) {
+	t.Helper()
+	edit(t, path, func(tx *bbolt.Tx) error {
+		b := tx.Bucket([]byte(bucket))
+		if bucket == "days" {
+			day, _ := b.Cursor().First()
+			b = b.Bucket(day)
+		}
+		n := b.Stats().KeyN/2 + 1
+		c := b.Cursor()
+		k, v := c.First()
+		for range n - 1 {
+			k, v = c.Next()
+		}
+		v = slices.Clone(v)
+		v[0] ^= 0x10
+		return b.Put(slices.Clone(k), v)
 	})
 }
