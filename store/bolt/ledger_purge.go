@@ -95,10 +95,11 @@ func (l *Ledger) dropDay(tx *bbolt.Tx, name []byte) error {
 
 // How much of a ledger's size may be in use, in parts of 32, before something is
 // dropped or refused: the rest of it is for what is more important, and at last
-// for dropping, which needs room itself.
+// for dropping, which needs room itself. The file grows in steps of two parts,
+// none of which may go past the end.
 const (
-	roomForUsage = 28
-	roomForTrail = 31
+	roomForUsage = 26
+	roomForTrail = 29
 )
 
 // withRoom has fn done. As long as more than parts of the ledger's size are in
