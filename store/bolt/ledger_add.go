@@ -31,12 +31,12 @@ func (l *Ledger) Add(ctx context.Context, b usage.Batch) (usage.Added, error) {
 	crash := l.found.Load()
 	fn := func(tx *bbolt.Tx) error {
 		added = usage.Added{}
-		if b.ID == l.state.batch {
-			return nil
-		}
 		batch := b
+		if b.ID == l.state.batch {
+			batch = usage.Batch{ID: b.ID} // it was added
+		}
 		if crash != nil {
-			batch.Gaps = append(slices.Clip(b.Gaps), *crash)
+			batch.Gaps = append(slices.Clip(batch.Gaps), *crash)
 		}
 		return l.add(tx, &batch, &added)
 	}
