@@ -37,6 +37,8 @@ func TestMain(m *testing.M) {
 		childWrite(os.Getenv(childPath))
 	case "ledger":
 		childLedger(os.Getenv(childPath))
+	case "spoilt ledgers":
+		childSpoilt(os.Getenv(childPath))
 	case "hold":
 		childHold(os.Getenv(childPath))
 	default:

@@ -31,9 +31,9 @@ type LedgerOptions struct {
 // Ledger is a usage.Store in a bbolt file of its own beside a Store: what is
 // recorded must never fill, slow or damage what decides who is let in.
 //
-// It is not checked page by page when it is opened, as it may be large. Its
-// records carry checksums, and a fault of the mapped file fails the ledger and
-// never the process. A damaged one is not replaced by an empty one: what was
+// Its pages are checked when it is opened, unless there are many and it was
+// closed in order (ledger_check.go). Its records carry checksums, and a fault of
+// the mapped file fails the ledger and never the process. A damaged one is not replaced by an empty one: what was
 // recorded is evidence.
 //
 // # Layout
@@ -85,6 +85,7 @@ func OpenLedger(path string, opts LedgerOptions) (*Ledger, error) {
 		return nil, err
 	}
 	go l.write()
+	_ = l.begun() // Health tells
 	return l, nil
 }
 
@@ -106,17 +107,9 @@ func openLedger(path string, f *os.File, k *kind, opts LedgerOptions) (*Ledger, 
 	l := &Ledger{jobs: make(chan *job), now: opts.Now, most: opts.MaxSize}
 	l.path, l.kind = path, k
 	l.SetKeep(opts.Keep)
-	m, err := newestMeta(f)
-	if isReadError(err) {
-		return nil, fmt.Errorf("store %s: cannot be read: %w. Check the disk and restart Caddy", path, err)
-	}
+	m, err := l.check(f)
 	if err != nil {
-		return nil, l.damaged("it is no database any more (%v)", err)
-	}
-	if st, err := f.Stat(); err != nil {
-		return nil, fmt.Errorf("store %s: %w", path, err)
-	} else if st.Size() < m.size() {
-		return nil, l.damaged("truncated: it has %d of %d bytes", st.Size(), m.size())
+		return nil, err
 	}
 	if err := l.open(path, f, k, m.size(), opts.Options); err != nil {
 		return nil, err
@@ -132,6 +125,27 @@ func openLedger(path string, f *os.File, k *kind, opts LedgerOptions) (*Ledger, 
 		l.found.Store(&usage.Gap{From: l.state.added, Until: opts.Now().UTC(), Why: usage.GapCrash})
 	}
 	return l, nil
+}
+
+// begun notes that the ledger is in use, and a crash before. If it cannot, the
+// first batch does.
+func (l *Ledger) begun() error {
+	crash := l.found.Load()
+	err := l.do(context.Background(), func(tx *bbolt.Tx) error { return l.use(tx, crash) })
+	if err == nil {
+		l.found.CompareAndSwap(crash, nil)
+	}
+	return err
+}
+
+// use marks the ledger as in use now.
+func (l *Ledger) use(tx *bbolt.Tx, crash *usage.Gap) error {
+	l.state.added, l.state.clean = l.now().UTC(), false
+	if crash == nil {
+		return nil
+	}
+	w := adder{l: l, tx: tx}
+	return w.gaps([]usage.Gap{*crash})
 }
 
 // SetKeep sets how much is kept from now on.

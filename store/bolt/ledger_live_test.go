@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	bbolt "go.etcd.io/bbolt"
+
 	"github.com/caddy-apikey/caddy-apikey/keyring"
 	"github.com/caddy-apikey/caddy-apikey/store/bolt"
 	"github.com/caddy-apikey/caddy-apikey/usage"
@@ -170,7 +172,16 @@ func TestLedgerOpenRefuses(t *testing.T) {
 			must(t, os.Rename(path, path+"2"))
 			must(t, os.Symlink(path+"2", path))
 		}, []string{"symbolic link"}},
-		"a store":        {func(t *testing.T, path string) { must(t, os.Remove(path)); fill(t, path, 1) }, []string{"is not a ledger", "mv FILE FILE.other"}},
+		"a store": {func(t *testing.T, path string) { must(t, os.Remove(path)); fill(t, path, 1) }, []string{"is not a ledger", "mv FILE FILE.other"}},
+		"another program's": {func(t *testing.T, path string) {
+			must(t, os.Remove(path))
+			edit(t, path, func(tx *bbolt.Tx) error {
+				b, err := tx.CreateBucket([]byte("things"))
+				must(t, err)
+				_, err = b.CreateBucket([]byte("nested"))
+				return err
+			})
+		}, []string{"is not a ledger", "mv FILE FILE.other"}},
 		"newer":          {func(t *testing.T, path string) { setLedgerVersion(t, path, 2) }, []string{"newer version (schema 2, this one knows 1)"}},
 		"state damaged":  {func(t *testing.T, path string) { setLedgerState(t, path, []byte("?")) }, []string{"state record damaged", evidence}},
 		"routes damaged": {func(t *testing.T, path string) { spoilRecord(t, path, "routes") }, []string{"names damaged", evidence}},
@@ -204,9 +215,9 @@ func TestLedgerDamagedRecords(t *testing.T) {
 			path := ledgerPath(t)
 			fillLedger(t, path, 100)
 			spoilRecord(t, path, bucket)
+			l := openLedger(t, path, bolt.LedgerOptions{Keep: bigKeep})
 			before, err := os.ReadFile(path)
 			must(t, err)
-			l := openLedger(t, path, bolt.LedgerOptions{Keep: bigKeep})
 			must(t, l.Health())
 			var add error
 			for id := range 3 {
