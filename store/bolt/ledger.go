@@ -2,6 +2,7 @@ package bolt
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"strconv"
@@ -11,6 +12,7 @@ import (
 
 	bbolt "go.etcd.io/bbolt"
 
+	"github.com/caddy-apikey/caddy-apikey/keyring"
 	"github.com/caddy-apikey/caddy-apikey/usage"
 )
 
@@ -42,20 +44,23 @@ type LedgerOptions struct {
 // "routes" and "reasons" number what counters name; "last" has the use of each
 // credential, "places" the places that a key was let in from, "scopes" the
 // scopes that placeholders made it need, "calls" its last calls, "gaps" what may
-// be missing. "meta" says what the file is and how far it is.
+// be missing, "trail" the calls that had to be recorded before they were served
+// (ledger_trail.go). "meta" says what the file is and how far it is.
 type Ledger struct {
 	guarded
 
-	jobs    chan *job
-	most    int64                 // bytes that the file may have
-	used    atomic.Int64          // bytes of it that are not free
-	trouble atomic.Pointer[error] // why the last commit failed
-	walks   sync.RWMutex          // read while somebody walks through the counters; written while they are moved
-	keep    atomic.Pointer[usage.Keep]
-	now     func() time.Time
-	names   ledgerNames               // the writer's
-	state   ledgerState               // what the last commit left; the writer's
-	found   atomic.Pointer[usage.Gap] // a crash that was noticed when it was opened, not yet written
+	jobs     chan *job
+	freeing  chan *job             // those that make room
+	outcomes outcomes              // of calls in the trail, that wait for the next commit
+	most     int64                 // bytes that the file may have
+	used     atomic.Int64          // bytes of it that are not free
+	trouble  atomic.Pointer[error] // why the last commit failed
+	walks    sync.RWMutex          // read while somebody walks through the counters; written while they are moved
+	keep     atomic.Pointer[usage.Keep]
+	now      func() time.Time
+	names    ledgerNames               // the writer's
+	state    ledgerState               // what the last commit left; the writer's
+	found    atomic.Pointer[usage.Gap] // a crash that was noticed when it was opened, not yet written
 }
 
 // OpenLedger opens the ledger in the file path, by the rules of Open, and
@@ -104,7 +109,7 @@ func ledgerKind(path string, now func() time.Time) *kind {
 }
 
 func openLedger(path string, f *os.File, k *kind, opts LedgerOptions) (*Ledger, error) {
-	l := &Ledger{jobs: make(chan *job), now: opts.Now, most: opts.MaxSize}
+	l := &Ledger{jobs: make(chan *job), freeing: make(chan *job), now: opts.Now, most: opts.MaxSize}
 	l.path, l.kind = path, k
 	l.SetKeep(opts.Keep)
 	m, err := l.check(f)
@@ -114,6 +119,7 @@ func openLedger(path string, f *os.File, k *kind, opts LedgerOptions) (*Ledger, 
 	if err := l.open(path, f, k, m.size(), opts.Options); err != nil {
 		return nil, err
 	}
+	l.db.AllocSize = int(min(maxAllocSize, opts.MaxSize/64))
 	close(l.ended) // there is no writer yet
 	if err := l.view(l.load); err != nil {
 		_ = l.db.Close()
@@ -151,13 +157,16 @@ func (l *Ledger) use(tx *bbolt.Tx, crash *usage.Gap) error {
 // SetKeep sets how much is kept from now on.
 func (l *Ledger) SetKeep(keep usage.Keep) { l.keep.Store(&keep) }
 
-// Close implements usage.Store.
+// Close implements usage.Store. Outcomes that wait are written.
 func (l *Ledger) Close() error {
-	// A failure only means that the next start reports a gap which is none.
-	_ = l.do(context.Background(), func(*bbolt.Tx) error {
+	clean := func(*bbolt.Tx) error {
 		l.state.clean = true
 		return nil
-	})
+	}
+	// A failure only means that the next start reports a gap which is none.
+	if err := l.do(context.Background(), clean); errors.Is(err, keyring.ErrFull) {
+		_ = l.free(context.Background(), clean)
+	}
 	return l.guarded.Close()
 }
 

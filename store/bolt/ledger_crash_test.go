@@ -36,13 +36,16 @@ func childLedger(path string) {
 		if _, err := l.Add(context.Background(), useBatch(1, n, 1, ledgerNow)); err != nil {
 			exit(err)
 		}
+		if _, err := l.AppendCalls(context.Background(), draft(n)); err != nil {
+			exit(err)
+		}
 		fmt.Println(n)
 	}
 }
 
 // TestLedgerKill kills a process that records at a random moment, over and over:
-// nothing that was acknowledged is lost, nothing is counted twice, and each
-// kill is told as a gap.
+// nothing that was acknowledged is lost, nothing is counted twice, each kill is
+// told as a gap, and the trail can be verified.
 func TestLedgerKill(t *testing.T) {
 	path := ledgerPath(t)
 	acknowledged, killed := -1, 0
@@ -84,6 +87,11 @@ func TestLedgerKill(t *testing.T) {
 		t.Errorf("%d gaps after %d kills, %v", len(gaps), killed, err)
 	}
 	t.Logf("%d kills, %d batches, %d gaps", *kills, stored, len(gaps))
+
+	r := verify(t, l)
+	if r.Last < uint64(acknowledged+1) {
+		t.Errorf("%d entries of the trail are stored, %d were acknowledged", r.Last, acknowledged+1)
+	}
 
 	// Closed in order, it has no gap.
 	must(t, l.Close())

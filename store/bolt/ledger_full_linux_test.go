@@ -52,6 +52,18 @@ func TestLedgerDiskFull(t *testing.T) {
 			t.Fatal("never full")
 		}
 	}
+	appended := 0
+	for ; ; appended++ { // what is small may fit yet
+		began := time.Now()
+		_, err := l.AppendCalls(t.Context(), draft(appended))
+		if took := time.Since(began); took > time.Second {
+			t.Errorf("AppendCalls took %v", took)
+		}
+		if errors.Is(err, keyring.ErrFull) {
+			break
+		}
+		must(t, err)
+	}
 	for range 3 {
 		if !errors.Is(err, keyring.ErrFull) || !errors.Is(l.Health(), keyring.ErrFull) {
 			t.Errorf("Add: %v, Health: %v", err, l.Health())
@@ -74,6 +86,10 @@ func TestLedgerDiskFull(t *testing.T) {
 		}
 	}
 	checkUse(t, l, stored+100)
+	if first, err := l.AppendCalls(t.Context(), draft(appended)); err != nil || first != uint64(appended)+1 {
+		t.Errorf("AppendCalls: %d, %v; want %d", first, err, appended+1)
+	}
+	verify(t, l)
 	must(t, l.Close())
 	checkUse(t, openLedger(t, path, bolt.LedgerOptions{Keep: bigKeep}), stored+100)
 }

@@ -41,6 +41,8 @@ func useBatch(id byte, from, count int, at time.Time) usage.Batch {
 func fillLedger(t *testing.T, path string, count int) {
 	t.Helper()
 	l := openLedger(t, path, bolt.LedgerOptions{Keep: bigKeep})
+	_, err := l.AppendCalls(t.Context(), draft(1), draft(2))
+	must(t, err)
 	for from := 0; from < count; from += 500 {
 		_, err := l.Add(t.Context(), useBatch(1, from, min(500, count-from), ledgerNow))
 		must(t, err)
@@ -55,12 +57,20 @@ func ledgerCalls(t *testing.T, l *bolt.Ledger) map[string]error {
 	_, scopes := l.Scopes(t.Context(), ledgerKey(1))
 	_, _, calls := l.Calls(t.Context(), usage.CallQuery{Key: ledgerKey(1), Limit: 1})
 	_, since := l.Since(t.Context())
+	_, appended := l.AppendCalls(t.Context(), draft(1))
+	_, verified := l.VerifyTrail(t.Context())
+	l.Outcome(draft(2))
 	return map[string]error{
 		"Add": add, "LastUses": uses, "Scopes": scopes, "Calls": calls, "Since": since,
-		"Counters": l.Counters(t.Context(), usage.Query{}, func(*usage.Counter) bool { return true }),
-		"Purge":    l.Purge(t.Context()),
-		"Forget":   l.Forget(t.Context(), ledgerKey(1)),
-		"Health":   l.Health(),
+		"Counters":   l.Counters(t.Context(), usage.Query{}, func(*usage.Counter) bool { return true }),
+		"Purge":      l.Purge(t.Context()),
+		"Forget":     l.Forget(t.Context(), ledgerKey(1)),
+		"Health":     l.Health(),
+		"Append":     appended,
+		"Verify":     verified,
+		"Trail":      l.Trail(t.Context(), 0, func(*bolt.TrailEntry) bool { return true }),
+		"Erase":      l.EraseTrail(t.Context(), func(*bolt.TrailEntry) bool { return true }),
+		"PurgeTrail": l.PurgeTrail(t.Context(), ledgerNow.Add(time.Hour)),
 	}
 }
 

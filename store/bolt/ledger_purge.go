@@ -52,7 +52,7 @@ func (l *Ledger) Purge(ctx context.Context) error {
 			return err
 		}
 		var many bool
-		err := l.do(ctx, func(*bbolt.Tx) error {
+		err := l.free(ctx, func(*bbolt.Tx) error {
 			many = l.state.calls > maxCalls
 			return nil
 		})
@@ -67,7 +67,7 @@ func (l *Ledger) Purge(ctx context.Context) error {
 func (l *Ledger) dropDays(ctx context.Context, before time.Time) error {
 	for {
 		dropped := false
-		err := l.do(ctx, func(tx *bbolt.Tx) error {
+		err := l.free(ctx, func(tx *bbolt.Tx) error {
 			dropped = false
 			k, _ := tx.Bucket(bucketDays).Cursor().First()
 			if k == nil || string(k) >= before.Format(dayFormat) {
@@ -94,12 +94,14 @@ func (l *Ledger) dropDay(tx *bbolt.Tx, name []byte) error {
 }
 
 // How much of a ledger's size may be in use, in parts of 32, before something is
-// dropped or refused: the rest of it is for what is more important, and at last
-// for dropping, which needs room itself. The file grows in steps of two parts,
-// none of which may go past the end.
+// dropped or refused, the less important first. Free pages that do not lie beside
+// each other are not always of use, so that the file may be somewhat larger, and
+// larger still while something is dropped: or a full ledger would stay full.
 const (
-	roomForUsage = 26
-	roomForTrail = 29
+	roomForUsage    = 24
+	roomForTrail    = 26
+	roomForOutcomes = 27
+	roomForAll      = 28 // of the file
 )
 
 // withRoom has fn done. As long as more than parts of the ledger's size are in
@@ -126,7 +128,7 @@ func (l *Ledger) withRoom(ctx context.Context, parts int64, fn func(*bbolt.Tx) e
 // dropOldestDay makes room, and reports whether it did. What was recorded last
 // is never dropped for what comes now.
 func (l *Ledger) dropOldestDay(ctx context.Context) (dropped bool, err error) {
-	err = l.do(ctx, func(tx *bbolt.Tx) error {
+	err = l.free(ctx, func(tx *bbolt.Tx) error {
 		dropped = false
 		c := tx.Bucket(bucketDays).Cursor()
 		k, _ := c.First()
@@ -161,7 +163,7 @@ func (l *Ledger) sweep(ctx context.Context, bucketOf func(*bbolt.Tx) *bbolt.Buck
 			return err
 		}
 		var next []byte
-		err = l.do(ctx, func(tx *bbolt.Tx) error {
+		err = l.free(ctx, func(tx *bbolt.Tx) error {
 			done = true
 			bucket := bucketOf(tx)
 			if bucket == nil {
@@ -203,7 +205,7 @@ func (l *Ledger) rollUp(ctx context.Context, before time.Time) error {
 		return err
 	}
 	var rolled time.Time
-	if err := l.do(ctx, func(*bbolt.Tx) error { rolled = l.state.rolled; return nil }); err != nil {
+	if err := l.free(ctx, func(*bbolt.Tx) error { rolled = l.state.rolled; return nil }); err != nil {
 		return err
 	}
 	for _, day := range days {
@@ -225,7 +227,7 @@ func (l *Ledger) rollUp(ctx context.Context, before time.Time) error {
 			return err
 		}
 		// A late batch may still add hours to the day; they are no harm.
-		if err := l.do(ctx, func(*bbolt.Tx) error { l.state.rolled = day.Add(24 * time.Hour); return nil }); err != nil {
+		if err := l.free(ctx, func(*bbolt.Tx) error { l.state.rolled = day.Add(24 * time.Hour); return nil }); err != nil {
 			return err
 		}
 	}
@@ -316,7 +318,7 @@ func (l *Ledger) dropOldCalls(ctx context.Context, before time.Time) error {
 		}
 		for first := 0; first < len(ids); first += purgeStep / 64 {
 			some := ids[first:min(first+purgeStep/64, len(ids))]
-			err := l.do(ctx, func(tx *bbolt.Tx) error {
+			err := l.free(ctx, func(tx *bbolt.Tx) error {
 				for _, id := range some {
 					if err := l.dropCallsOf(tx, id, before); err != nil {
 						return err
@@ -361,7 +363,7 @@ func (l *Ledger) Forget(ctx context.Context, key string) error {
 	if err := l.sweep(ctx, func(tx *bbolt.Tx) *bbolt.Bucket { return tx.Bucket(bucketPlaces) }, id, atOnce, remove); err != nil {
 		return err
 	}
-	err = l.do(ctx, func(tx *bbolt.Tx) error { return l.dropCallsOf(tx, id, time.Unix(1<<40, 0)) })
+	err = l.free(ctx, func(tx *bbolt.Tx) error { return l.dropCallsOf(tx, id, time.Unix(1<<40, 0)) })
 	if err != nil {
 		return err
 	}

@@ -3,12 +3,14 @@
 package bolt_test
 
 import (
+	"errors"
 	"math/rand/v2"
 	"net/netip"
 	"os"
 	"testing"
 	"time"
 
+	"github.com/caddy-apikey/caddy-apikey/keyring"
 	"github.com/caddy-apikey/caddy-apikey/store/bolt"
 	"github.com/caddy-apikey/caddy-apikey/usage"
 )
@@ -111,4 +113,54 @@ func TestLedgerMaxSize(t *testing.T) {
 	if size := fileSize(t, path); size > maxSize {
 		t.Errorf("%d bytes", size)
 	}
+}
+
+// TestTrailMaxSize fills a ledger with counters, and then with its trail: the
+// counters give way, the trail is never dropped for anything, and when it has
+// filled all, purging it helps.
+func TestTrailMaxSize(t *testing.T) {
+	now := ledgerNow.Truncate(24 * time.Hour)
+	l := openLedger(t, ledgerPath(t), bolt.LedgerOptions{
+		Options: bolt.Options{MaxSize: 4 << 20},
+		Keep:    usage.Keep{Usage: 400 * 24 * time.Hour, Calls: 7 * 24 * time.Hour, Last: 5},
+		Now:     func() time.Time { return now },
+	})
+	rnd := rand.New(rand.NewPCG(1, 2))
+	for range 20 {
+		daysUse(t, l, rnd, now)
+		now = now.Add(24 * time.Hour)
+	}
+	before, err := l.Since(t.Context())
+	must(t, err)
+	appended := 0
+	large := bolt.TrailDraft{Payload: make([]byte, 2000)}
+	for ; ; appended++ {
+		large.Time = ledgerNow.Add(time.Duration(appended) * time.Minute)
+		if !l.Outcome(large) {
+			t.Fatal("outcomes do not wait")
+		}
+		if _, err = l.AppendCalls(t.Context(), large); err != nil {
+			break
+		}
+	}
+	if !errors.Is(err, keyring.ErrFull) || appended < 200 {
+		t.Errorf("%d entries, %v", appended, err)
+	}
+	if after, err := l.Since(t.Context()); err != nil || !after.After(before) {
+		t.Errorf("counters since %s did not give way, %v", after, err)
+	}
+	r := verify(t, l)
+	if r.First != 1 || r.Last < uint64(appended) {
+		t.Errorf("%+v", r)
+	}
+	for range 3 {
+		if _, err := l.AppendCalls(t.Context(), large); !errors.Is(err, keyring.ErrFull) {
+			t.Errorf("%v", err)
+		}
+	}
+	must(t, l.PurgeTrail(t.Context(), ledgerNow.Add(time.Duration(appended/2)*time.Minute)))
+	if _, err := l.AppendCalls(t.Context(), large); err != nil {
+		t.Errorf("after it was purged: %v", err)
+	}
+	verify(t, l)
 }

@@ -20,6 +20,15 @@ type job struct {
 // do has the writer do something. ctx counts until it is taken. fn may be
 // called again after a transaction that failed, and then begins anew.
 func (l *Ledger) do(ctx context.Context, fn func(*bbolt.Tx) error) error {
+	return l.send(ctx, l.jobs, fn)
+}
+
+// free is do for what makes room: it may use what is left for that.
+func (l *Ledger) free(ctx context.Context, fn func(*bbolt.Tx) error) error {
+	return l.send(ctx, l.freeing, fn)
+}
+
+func (l *Ledger) send(ctx context.Context, jobs chan<- *job, fn func(*bbolt.Tx) error) error {
 	if err := l.enter(); err != nil {
 		return err
 	}
@@ -29,7 +38,7 @@ func (l *Ledger) do(ctx context.Context, fn func(*bbolt.Tx) error) error {
 	}
 	j := &job{fn, make(chan error, 1)}
 	select {
-	case l.jobs <- j:
+	case jobs <- j:
 	case <-ctx.Done():
 		return ctx.Err()
 	case <-l.closing:
@@ -62,10 +71,12 @@ func (l *Ledger) write() {
 			return
 		case j := <-l.jobs:
 			l.commit(j)
+		case j := <-l.freeing:
+			j.done <- l.tryCommit([]*job{j}, l.most)
 		case <-beat.C:
 			// What failed is over when a write succeeds, though nobody asks for one.
-			if l.trouble.Load() != nil {
-				_ = l.tryCommit(nil)
+			if l.trouble.Load() != nil || len(l.outcomes.waiting()) > 0 {
+				_ = l.tryCommit(nil, l.most/32*roomForAll)
 			}
 		}
 	}
@@ -84,10 +95,10 @@ func (l *Ledger) commit(first *job) {
 			more = false
 		}
 	}
-	err := l.tryCommit(group)
+	err := l.tryCommit(group, l.most/32*roomForAll)
 	if err != nil && len(group) > 1 && !errors.Is(err, keyring.ErrUncertain) {
 		for _, j := range group {
-			j.done <- l.tryCommit([]*job{j})
+			j.done <- l.tryCommit([]*job{j}, l.most/32*roomForAll)
 		}
 		return
 	}
@@ -96,9 +107,11 @@ func (l *Ledger) commit(first *job) {
 	}
 }
 
-func (l *Ledger) tryCommit(group []*job) error {
+// tryCommit does jobs in one transaction, after which the file has at most limit
+// bytes.
+func (l *Ledger) tryCommit(group []*job, limit int64) error {
 	state, names := l.state, l.names.mark()
-	err := l.transact(group)
+	err := l.transact(group, limit)
 	if err == nil {
 		l.trouble.Store(nil)
 		return nil
@@ -121,7 +134,7 @@ func isInvalid(err error) bool {
 	return errors.As(err, &invalid)
 }
 
-func (l *Ledger) transact(group []*job) error {
+func (l *Ledger) transact(group []*job, limit int64) error {
 	if err := l.checkWritable(); err != nil {
 		return err
 	}
@@ -129,12 +142,20 @@ func (l *Ledger) transact(group []*job) error {
 	if err != nil {
 		return err
 	}
-	defer l.end(tx) // a no-op once committed
+	defer l.end(tx)           // a no-op once committed
+	l.db.MaxSize = int(limit) // only the writer uses it
+	var outcomes []TrailEntry
+	if limit < l.most && l.used.Load() <= l.most/32*roomForOutcomes {
+		outcomes = l.outcomes.waiting()
+	}
 	err = l.guard(func() error {
 		for _, j := range group {
 			if err := j.do(tx); err != nil {
 				return err
 			}
+		}
+		if err := l.appendTrail(tx, outcomes); err != nil {
+			return err
 		}
 		return tx.Bucket(bucketMeta).Put(metaState, l.state.encode())
 	})
@@ -151,6 +172,7 @@ func (l *Ledger) transact(group []*job) error {
 	if err := l.guard(tx.Commit); err != nil {
 		return l.commitError(err, id)
 	}
+	l.outcomes.written(len(outcomes))
 	l.measure()
 	return nil
 }

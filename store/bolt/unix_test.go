@@ -3,6 +3,7 @@
 package bolt_test
 
 import (
+	"encoding/binary"
 	"os/exec"
 	"slices"
 	"syscall"
@@ -63,4 +64,18 @@ func spoilRecord(t *testing.T, path, bucket string) {
 		v[0] ^= 0x10
 		return b.Put(slices.Clone(k), v)
 	})
+}
+
+func seqKey(seq uint64) []byte { return binary.BigEndian.AppendUint64(nil, seq) }
+
+// unsealed is the content of an entry of the trail.
+func unsealed(b *bbolt.Bucket, seq uint64) []byte {
+	v := slices.Clone(b.Get(seqKey(seq)))
+	return v[:len(v)-8]
+}
+
+// reseal changes an entry of the trail and makes its checksum right.
+func reseal(t *testing.T, b *bbolt.Bucket, seq uint64, change func(v []byte) []byte) {
+	t.Helper()
+	must(t, b.Put(seqKey(seq), bolt.SealTrail(seqKey(seq), change(unsealed(b, seq)))))
 }
