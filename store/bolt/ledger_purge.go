@@ -5,13 +5,10 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
-	"fmt"
 	"time"
 
 	bbolt "go.etcd.io/bbolt"
-	berrors "go.etcd.io/bbolt/errors"
 
-	"github.com/caddy-apikey/caddy-apikey/keyring"
 	"github.com/caddy-apikey/caddy-apikey/usage"
 )
 
@@ -93,54 +90,6 @@ func (l *Ledger) dropDay(tx *bbolt.Tx, name []byte) error {
 	return tx.Bucket(bucketDays).DeleteBucket(name)
 }
 
-// How much of a ledger's size may be in use, in parts of 32, before something is
-// dropped or refused, the less important first. Free pages that do not lie beside
-// each other are not always of use, so that the file may be somewhat larger, and
-// larger still while something is dropped: or a full ledger would stay full.
-const (
-	roomForUsage    = 24
-	roomForTrail    = 26
-	roomForOutcomes = 27
-	roomForAll      = 28 // of the file
-)
-
-// withRoom has fn done. As long as more than parts of the ledger's size are in
-// use, or there is none left, the oldest days of counters are dropped: that its
-// size is limited must not end the record. Nothing is dropped because others
-// filled the disk.
-func (l *Ledger) withRoom(ctx context.Context, parts int64, fn func(*bbolt.Tx) error) error {
-	for {
-		var err error
-		if used := l.used.Load(); used > l.most/32*parts {
-			err = fmt.Errorf("%w: store %s: %d of %d bytes are in use: %w", keyring.ErrFull, l.path, used, l.most, berrors.ErrMaxSizeReached)
-		} else {
-			err = l.do(ctx, fn)
-		}
-		if !errors.Is(err, berrors.ErrMaxSizeReached) {
-			return err
-		}
-		if dropped, dropErr := l.dropOldestDay(ctx); dropErr != nil || !dropped {
-			return err
-		}
-	}
-}
-
-// dropOldestDay makes room, and reports whether it did. What was recorded last
-// is never dropped for what comes now.
-func (l *Ledger) dropOldestDay(ctx context.Context) (dropped bool, err error) {
-	err = l.free(ctx, func(tx *bbolt.Tx) error {
-		dropped = false
-		c := tx.Bucket(bucketDays).Cursor()
-		k, _ := c.First()
-		if last, _ := c.Last(); k == nil || bytes.Equal(k, last) {
-			return nil
-		}
-		dropped = true
-		return l.dropDay(tx, bytes.Clone(k))
-	})
-	return dropped, err
-}
-
 // dropPlaces forgets places that keys were not used from since a time.
 func (l *Ledger) dropPlaces(ctx context.Context, before time.Time) error {
 	return l.sweep(ctx, func(tx *bbolt.Tx) *bbolt.Bucket { return tx.Bucket(bucketPlaces) }, nil, atOnce, func(bucket *bbolt.Bucket, k, v []byte) error {
@@ -150,53 +99,6 @@ func (l *Ledger) dropPlaces(ctx context.Context, before time.Time) error {
 		return bucket.Delete(k)
 	})
 }
-
-// sweep calls fn with every record of a bucket whose key has a prefix, a number
-// of them in each transaction, before each of which it asks enter. fn may delete
-// the record.
-func (l *Ledger) sweep(ctx context.Context, bucketOf func(*bbolt.Tx) *bbolt.Bucket, prefix []byte,
-	enter func(context.Context) (leave func(), err error), fn func(bucket *bbolt.Bucket, k, v []byte) error) error {
-	after := bytes.Clone(prefix)
-	for done := false; !done; {
-		leave, err := enter(ctx)
-		if err != nil {
-			return err
-		}
-		var next []byte
-		err = l.free(ctx, func(tx *bbolt.Tx) error {
-			done = true
-			bucket := bucketOf(tx)
-			if bucket == nil {
-				return nil
-			}
-			var keys, values [][]byte
-			c := bucket.Cursor()
-			k, v := c.Seek(after)
-			for ; k != nil && bytes.HasPrefix(k, prefix); k, v = c.Next() {
-				if len(keys) == purgeStep {
-					next, done = bytes.Clone(k), false
-					break
-				}
-				keys, values = append(keys, bytes.Clone(k)), append(values, bytes.Clone(v))
-			}
-			for i := range keys {
-				if err := fn(bucket, keys[i], values[i]); err != nil {
-					return err
-				}
-			}
-			return nil
-		})
-		leave()
-		if err != nil {
-			return err
-		}
-		after = next
-	}
-	return nil
-}
-
-// atOnce enters without a condition.
-func atOnce(context.Context) (func(), error) { return func() {}, nil }
 
 // rollUp adds up the hours of days before one.
 func (l *Ledger) rollUp(ctx context.Context, before time.Time) error {
@@ -232,70 +134,6 @@ func (l *Ledger) rollUp(ctx context.Context, before time.Time) error {
 		}
 	}
 	return nil
-}
-
-// errWalked: counters cannot be moved now.
-var errWalked = errors.New("counters are being read")
-
-// tryMove lets counters be moved, until the function that it returns is called.
-// That must not be while somebody walks through them, who would see them twice.
-func (l *Ledger) tryMove(context.Context) (func(), error) {
-	if l.walks.TryLock() {
-		return l.walks.Unlock, nil
-	}
-	return nil, errWalked
-}
-
-// awaitMove is tryMove for who has the time.
-func (l *Ledger) awaitMove(ctx context.Context) (func(), error) {
-	for {
-		// Never Lock: a walk that begins another one would wait for us.
-		if end, err := l.tryMove(ctx); err == nil {
-			return end, nil
-		}
-		select {
-		case <-time.After(10 * time.Millisecond):
-		case <-ctx.Done():
-			return nil, ctx.Err()
-		}
-	}
-}
-
-// rewrite moves counters of a day to other keys, where they are added up. It
-// holds up those who want to read them a step at a time.
-func (l *Ledger) rewrite(ctx context.Context, day time.Time, prefix []byte, to func(k []byte) []byte, move func(context.Context) (func(), error)) error {
-	bucketOf := func(tx *bbolt.Tx) *bbolt.Bucket { return tx.Bucket(bucketDays).Bucket([]byte(day.Format(dayFormat))) }
-	return l.sweep(ctx, bucketOf, prefix, move, func(bucket *bbolt.Bucket, k, v []byte) error {
-		target := to(k)
-		if bytes.Equal(target, k) {
-			return nil
-		}
-		if len(k) <= counterFixed {
-			return nil
-		}
-		var sum, before usage.Counter
-		payload, err := unseal(bucketDays, k, v)
-		if err == nil {
-			err = parseCounter(&sum, payload)
-		}
-		if err != nil {
-			return nil // damaged: it stays, to be noticed
-		}
-		if value := bucket.Get(target); value != nil {
-			payload, err := unseal(bucketDays, target, value)
-			if err == nil {
-				err = parseCounter(&before, payload)
-			}
-			if err != nil {
-				return nil
-			}
-			merge(&sum, &before)
-		}
-		if err := bucket.Delete(k); err != nil {
-			return err
-		}
-		return bucket.Put(target, seal(bucketDays, target, appendCounter(nil, &sum)))
-	})
 }
 
 // dropOldCalls drops calls before a time.
@@ -351,50 +189,4 @@ func (l *Ledger) dropCallsOf(tx *bbolt.Tx, id []byte, before time.Time) error {
 // pastKey is behind all records of a key.
 func pastKey(k []byte) []byte {
 	return append(bytes.Clone(k[:usage.KeyLen]), bytes.Repeat([]byte{0xff}, callKeyLen)...)
-}
-
-// Forget implements usage.Store.
-func (l *Ledger) Forget(ctx context.Context, key string) error {
-	id, err := appendKeyID(nil, key)
-	if err != nil || key == "" {
-		return errors.Join(err, &keyring.InvalidError{Field: "key", Reason: "must be one key"})
-	}
-	remove := func(bucket *bbolt.Bucket, k, _ []byte) error { return bucket.Delete(k) }
-	if err := l.sweep(ctx, func(tx *bbolt.Tx) *bbolt.Bucket { return tx.Bucket(bucketPlaces) }, id, atOnce, remove); err != nil {
-		return err
-	}
-	err = l.free(ctx, func(tx *bbolt.Tx) error { return l.dropCallsOf(tx, id, time.Unix(1<<40, 0)) })
-	if err != nil {
-		return err
-	}
-	err = l.sweep(ctx, func(tx *bbolt.Tx) *bbolt.Bucket { return tx.Bucket(bucketLast) }, id, atOnce, func(bucket *bbolt.Bucket, k, v []byte) error {
-		var u usage.LastUse
-		payload, err := unseal(bucketLast, k, v)
-		if err == nil {
-			err = parseLastUse(&u, payload)
-		}
-		if err != nil {
-			return bucket.Delete(k)
-		}
-		u.Place = usage.Other
-		return bucket.Put(k, seal(bucketLast, k, appendLastUse(nil, &u)))
-	})
-	if err != nil {
-		return err
-	}
-	days, err := l.days(usage.Span{})
-	if err != nil {
-		return err
-	}
-	for _, day := range days {
-		if err := l.rewrite(ctx, day, id, func(k []byte) []byte {
-			if len(k) <= counterFixed {
-				return k
-			}
-			return append(bytes.Clone(k[:counterFixed]), placeOther)
-		}, l.awaitMove); err != nil {
-			return err
-		}
-	}
-	return nil
 }

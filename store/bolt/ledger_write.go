@@ -213,5 +213,5 @@ func (l *Ledger) Health() error {
 	if p := l.trouble.Load(); p != nil {
 		return *p
 	}
-	return nil
+	return l.checkRoom(roomForTrail)
 }
