@@ -149,7 +149,7 @@ func (l *Ledger) Calls(ctx context.Context, q usage.CallQuery) (calls []usage.Ca
 		for k != nil && bytes.Compare(k, from) >= 0 {
 			k, v = c.Prev()
 		}
-		for ; k != nil && len(k) == callKeyLen && bytes.HasPrefix(k, id); k, v = c.Prev() {
+		for ; len(k) == callKeyLen && bytes.HasPrefix(k, id); k, v = c.Prev() {
 			call := usage.Call{Key: q.Key, Time: callTime(k)}
 			if call.Time.Before(q.Since) {
 				return nil

@@ -50,7 +50,7 @@ func fileSize(t *testing.T, path string) int64 {
 // TestLedgerStaysBounded uses a ledger in the same way day after day: once the
 // first records are as old as they may get, its file grows no more.
 func TestLedgerStaysBounded(t *testing.T) {
-	const keepDays, days = 30, 150
+	const keepDays, days = 15, 80
 	now := ledgerNow.Truncate(24 * time.Hour)
 	path := ledgerPath(t)
 	l := openLedger(t, path, bolt.LedgerOptions{
