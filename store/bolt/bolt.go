@@ -66,6 +66,8 @@ type Store struct {
 	recent recent     // the last commits, for Watch
 }
 
+var storeKind = kind{build: build}
+
 // Open opens the store in the file path, which is created, with its directory,
 // where there is none. The file must be a regular one of mode 0600 with one
 // name only, in a directory that nobody else can write to. Every refusal says
@@ -84,7 +86,7 @@ func Open(path string, opts Options) (*Store, error) {
 	if int64(int(opts.MaxSize)) != opts.MaxSize {
 		return nil, fmt.Errorf("store %s: max_size is %d bytes, more than this system can address", path, opts.MaxSize)
 	}
-	f, err := openFile(path, opts.Timeout, build)
+	f, err := openFile(path, opts.Timeout, &storeKind)
 	if err != nil {
 		return nil, err
 	}
@@ -106,7 +108,7 @@ func openDB(path string, f *os.File, opts Options) (*Store, error) {
 	}
 	s := &Store{head: found.head, calls: make(chan *call)}
 	s.recent.start(found.head.cursor)
-	if err := s.open(path, f, found.size, opts); err != nil {
+	if err := s.open(path, f, &storeKind, found.size, opts); err != nil {
 		return nil, err
 	}
 	return s, nil

@@ -33,7 +33,7 @@ func checkFile(path string, f *os.File) (*found, error) {
 	if st.Size() < m.size() {
 		return nil, bad("truncated: it has %d of %d bytes", st.Size(), m.size())
 	}
-	c := &checker{f: f, meta: m, reached: make([]uint64, m.pages/64+1)}
+	c := newChecker(f, m)
 	if err := c.run(); isReadError(err) {
 		return nil, readError(path, err)
 	} else if err != nil {
@@ -98,6 +98,8 @@ type visit struct {
 type checker struct {
 	f       *os.File
 	meta    meta
+	nested  []byte   // the bucket that has buckets, if any
+	only    []byte   // the one bucket that is looked into, if set
 	reached []uint64 // a bit for each page
 	buckets map[string]*tree
 	next    []visit
@@ -106,8 +108,12 @@ type checker struct {
 	schema, state []byte
 }
 
-// run walks all trees level by level. Within a level pages are read in the
-// order of the file.
+func newChecker(f *os.File, m meta) *checker {
+	return &checker{f: f, meta: m, reached: make([]uint64, m.pages/64+1)}
+}
+
+// run walks all trees level by level, and looks at the list of free pages.
+// Within a level pages are read in the order of the file.
 func (c *checker) run() error {
 	c.buckets = make(map[string]*tree)
 	c.window = window{f: c.f, pageSize: int64(c.meta.pageSize), most: min(maxAhead, c.meta.size())}
@@ -126,6 +132,9 @@ func (c *checker) run() error {
 				return fmt.Errorf("page %d damaged: %w", v.page, err)
 			}
 		}
+	}
+	if c.only != nil {
+		return nil
 	}
 	return c.freelist()
 }
@@ -220,13 +229,15 @@ func (c *checker) child(page uint64, key []byte, first bool, parent *visit) {
 
 // element checks one element of a leaf.
 func (c *checker) element(t *tree, flags uint32, key, value []byte) error {
-	if t.name == "" {
+	if t.name == "" || c.nested != nil && t.name == string(c.nested) {
 		return c.bucket(flags, key, value)
 	}
 	t.records++
 	switch t.name {
 	default:
-		return nil // another program's; told as such later
+		if c.nested == nil {
+			return nil // another program's; told as such later
+		}
 	case string(bucketKeys), string(bucketOrgs):
 	case string(bucketDigests):
 		if _, err := unseal(bucketDigests, key, value); err != nil {
@@ -257,6 +268,9 @@ func (c *checker) bucket(flags uint32, key, value []byte) error {
 	}
 	t := &tree{name: string(key)}
 	c.buckets[t.name] = t
+	if c.only != nil && t.name != string(c.only) {
+		return nil
+	}
 	if root := binary.NativeEndian.Uint64(value); root != 0 {
 		if len(value) != bucketSize {
 			return fmt.Errorf("bucket header too long")

@@ -33,6 +33,18 @@ type meta struct {
 
 func (m *meta) size() int64 { return int64(m.pages) * int64(m.pageSize) }
 
+// free returns how many pages the list of free pages has.
+func (m *meta) free(f io.ReaderAt) (uint64, error) {
+	var b [pageHeader + 8]byte
+	if _, err := f.ReadAt(b[:], int64(m.freelist)*int64(m.pageSize)); err != nil {
+		return 0, err
+	}
+	if n := binary.NativeEndian.Uint16(b[10:]); n < 0xFFFF {
+		return uint64(n), nil
+	}
+	return binary.NativeEndian.Uint64(b[pageHeader:]), nil
+}
+
 var (
 	errForeign  = errors.New("not a bbolt file")
 	errMeta     = errors.New("meta page damaged")

@@ -35,6 +35,10 @@ func TestMain(m *testing.M) {
 	switch os.Getenv(childMode) {
 	case "write":
 		childWrite(os.Getenv(childPath))
+	case "ledger":
+		childLedger(os.Getenv(childPath))
+	case "spoilt ledgers":
+		childSpoilt(os.Getenv(childPath))
 	case "hold":
 		childHold(os.Getenv(childPath))
 	default:

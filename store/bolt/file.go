@@ -14,10 +14,20 @@ import (
 // errHeld: another process, or another Store of this one, has the file open.
 var errHeld = errors.New("in use")
 
-// openFile returns the file path, locked, and created by build where there is none. All
+// kind is what a file is for.
+type kind struct {
+	build func(path string) error // writes an empty one
+
+	// What to do about damage, an empty file, one that is gone while it is open
+	// and one that another one took the place of. Empty where a store's backup
+	// helps.
+	damaged, empty, gone, replaced string
+}
+
+// openFile returns the file path, locked, and created where there is none. All
 // rules about who may own, see and write it are checked here, on the handle
 // that is then used.
-func openFile(path string, timeout time.Duration, build func(path string) error) (*os.File, error) {
+func openFile(path string, timeout time.Duration, k *kind) (*os.File, error) {
 	if !filepath.IsAbs(path) {
 		return nil, fmt.Errorf("store %q: the path must be absolute, such as /var/lib/caddy/api_keys/keys.db", path)
 	}
@@ -32,7 +42,7 @@ func openFile(path string, timeout time.Duration, build func(path string) error)
 		return nil, err
 	}
 	if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) {
-		if err := create(path, build); err != nil {
+		if err := create(path, k.build); err != nil {
 			return nil, err
 		}
 	}
@@ -46,7 +56,7 @@ func openFile(path string, timeout time.Duration, build func(path string) error)
 	if err != nil {
 		return nil, fmt.Errorf("store %s: %w", path, err)
 	}
-	if err = checkOpened(path, f); err == nil {
+	if err = checkOpened(path, f, k); err == nil {
 		err = lock(path, f, timeout)
 	}
 	if err != nil {
@@ -99,7 +109,7 @@ func checkPath(path string) error {
 	return nil
 }
 
-func checkOpened(path string, f *os.File) error {
+func checkOpened(path string, f *os.File, k *kind) error {
 	st, err := f.Stat()
 	if err != nil {
 		return fmt.Errorf("store %s: %w", path, err)
@@ -113,6 +123,8 @@ func checkOpened(path string, f *os.File) error {
 			"Find them with find -inum, or give it a file of its own: cp %[3]s %[3]s.copy && mv %[3]s.copy %[3]s", path, links, quote(path))
 	case st.Mode().Perm()&0o077 != 0:
 		return fmt.Errorf("store %s: its mode %04o lets other users at it. Run chmod 600 %s", path, st.Mode().Perm(), quote(path))
+	case st.Size() == 0 && k.empty != "":
+		return fmt.Errorf("store %s: is empty, so what it held was lost. %s", path, k.empty)
 	case st.Size() == 0:
 		return fmt.Errorf("store %s: is empty; an empty file is never a store, so its keys were lost. Restore a backup: stop Caddy, "+
 			"then cp <backup> %[2]s. Where there never was a key: rm %[2]s", path, quote(path))

@@ -36,7 +36,7 @@ func panicText(p any) string {
 // fail marks the store as failed and returns why it did. From then on nothing
 // touches the mapped file.
 func (s *guarded) fail(reason string) error {
-	err := error(&damage{path: s.path, what: "damaged while open: " + reason, cure: s.cure})
+	err := error(&damage{path: s.path, what: "damaged while open: " + reason, cure: s.kind.damaged})
 	if s.failed.CompareAndSwap(nil, &err) {
 		close(s.broken)
 	}
@@ -119,11 +119,15 @@ func (s *guarded) checkSize() error {
 func (s *guarded) checkName() error {
 	st, err := os.Lstat(s.path)
 	switch {
+	case errors.Is(err, os.ErrNotExist) && s.kind.gone != "":
+		return fmt.Errorf("%w: store %s: the file was removed while in use. %s", keyring.ErrUnavailable, s.path, s.kind.gone)
 	case errors.Is(err, os.ErrNotExist):
 		return fmt.Errorf("%w: store %s: the file was removed while in use. Take a backup through the management API, stop Caddy, "+
 			"then put the backup there: cp <backup> %s", keyring.ErrUnavailable, s.path, quote(s.path))
 	case err != nil:
 		return fmt.Errorf("%w: store %s: %w", keyring.ErrUnavailable, s.path, err)
+	case !os.SameFile(st, s.stat) && s.kind.replaced != "":
+		return fmt.Errorf("%w: store %s: the file was replaced by another one while in use. %s", keyring.ErrUnavailable, s.path, s.kind.replaced)
 	case !os.SameFile(st, s.stat):
 		return fmt.Errorf("%w: store %s: the file was replaced by another one while in use. Restart Caddy to use the new one, or take a "+
 			"backup of the old one through the management API first", keyring.ErrUnavailable, s.path)
@@ -158,7 +162,7 @@ func (s *guarded) checkWritable() error {
 }
 
 func (s *guarded) damaged(format string, args ...any) error {
-	return &damage{path: s.path, what: fmt.Sprintf(format, args...), cure: s.cure}
+	return &damage{path: s.path, what: fmt.Sprintf(format, args...), cure: s.kind.damaged}
 }
 
 // damage is an error that wraps keyring.ErrDamaged and names the way out.

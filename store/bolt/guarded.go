@@ -20,7 +20,7 @@ type guarded struct {
 	file *os.File    // the handle that bbolt works on; it carries the lock
 	stat os.FileInfo // which file it is, to notice that path became another one
 	db   *bbolt.DB
-	cure string       // the way out of damage, "" for that of a store: a backup
+	kind *kind
 	size atomic.Int64 // bytes that the last commit needs the file to have
 
 	txMu     sync.Mutex // held while a transaction begins or ends, see begin
@@ -39,8 +39,8 @@ type guarded struct {
 
 // open lets bbolt map the locked and checked file f, of which size bytes are in
 // use.
-func (s *guarded) open(path string, f *os.File, size int64, opts Options) (err error) {
-	s.path, s.file = path, f
+func (s *guarded) open(path string, f *os.File, k *kind, size int64, opts Options) (err error) {
+	s.path, s.file, s.kind = path, f, k
 	s.ended, s.broken, s.closing = make(chan struct{}), make(chan struct{}), make(chan struct{})
 	s.closeFn = sync.OnceValue(s.close)
 	s.size.Store(size)

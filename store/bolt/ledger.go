@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"strconv"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -32,9 +33,9 @@ type LedgerOptions struct {
 // Ledger is a usage.Store in a bbolt file of its own beside a Store: what is
 // recorded must never fill, slow or damage what decides who is let in.
 //
-// It is not checked page by page when it is opened, as it may be large. Its
-// records carry checksums, and a fault of the mapped file fails the ledger and
-// never the process. A damaged one is not replaced by an empty one: what was
+// Its pages are checked when it is opened, unless there are many and it was
+// closed in order (ledger_check.go). Its records carry checksums, and a fault of
+// the mapped file fails the ledger and never the process. A damaged one is not replaced by an empty one: what was
 // recorded is evidence.
 //
 // # Layout
@@ -43,22 +44,23 @@ type LedgerOptions struct {
 // "routes" and "reasons" number what counters name; "last" has the use of each
 // credential, "places" the places that a key was let in from, "scopes" the
 // scopes that placeholders made it need, "calls" its last calls, "gaps" what may
-// be missing. "meta" says what the file is and how far it is.
+// be missing, "trail" the calls that had to be recorded before they were served
+// (ledger_trail.go). "meta" says what the file is and how far it is.
 type Ledger struct {
 	guarded
 
-	jobs  chan *job
-	keep  atomic.Pointer[usage.Keep]
-	now   func() time.Time
-	names ledgerNames               // the writer's
-	state ledgerState               // what the last commit left; the writer's
-	found atomic.Pointer[usage.Gap] // a crash that was noticed when it was opened, not yet written
-}
-
-// job is something to be written.
-type job struct {
-	do   func(*bbolt.Tx) error
-	done chan error
+	jobs     chan *job
+	freeing  chan *job             // those that make room
+	outcomes outcomes              // of calls in the trail, that wait for the next commit
+	most     int64                 // bytes that the file may have
+	used     atomic.Int64          // bytes of it that are not free
+	trouble  atomic.Pointer[error] // why the last commit failed
+	walks    sync.RWMutex          // read while somebody walks through the counters; written while they are moved
+	keep     atomic.Pointer[usage.Keep]
+	now      func() time.Time
+	names    ledgerNames               // the writer's
+	state    ledgerState               // what the last commit left; the writer's
+	found    atomic.Pointer[usage.Gap] // a crash that was noticed when it was opened, not yet written
 }
 
 // OpenLedger opens the ledger in the file path, by the rules of Open, and
@@ -73,182 +75,98 @@ func OpenLedger(path string, opts LedgerOptions) (*Ledger, error) {
 	if opts.Now == nil {
 		opts.Now = time.Now
 	}
-	f, err := openFile(path, opts.Timeout, func(path string) error { return buildLedger(path, opts.Now()) })
+	if opts.MaxSize < minMaxSize || int64(int(opts.MaxSize)) != opts.MaxSize {
+		return nil, fmt.Errorf("store %s: max_size is %d bytes; set at least %d (1 MiB), and no more than this system can address", path, opts.MaxSize, minMaxSize)
+	}
+	k := ledgerKind(path, opts.Now)
+	f, err := openFile(path, opts.Timeout, k)
 	if err != nil {
 		return nil, err
 	}
-	l, err := openLedger(path, f, opts)
+	l, err := openLedger(path, f, k, opts)
 	if err != nil {
 		unlock(f)
 		_ = f.Close()
 		return nil, err
 	}
 	go l.write()
+	_ = l.begun() // Health tells
 	return l, nil
 }
 
-func openLedger(path string, f *os.File, opts LedgerOptions) (*Ledger, error) {
-	l := &Ledger{jobs: make(chan *job), now: opts.Now}
-	l.cure = fmt.Sprintf("Keep it as evidence, and begin a new one: mv %s %s, then reload Caddy", quote(path), quote(path+".damaged"))
-	l.path = path
+// ledgerKind says how a ledger is made, and what to do where it cannot be used.
+// A backup of the store is never put in its place.
+func ledgerKind(path string, now func() time.Time) *kind {
+	const again = "Restart Caddy to begin a new one"
+	return &kind{
+		build: func(path string) error { return buildLedger(path, now()) },
+		damaged: fmt.Sprintf("Keep it as evidence, and begin a new one: mv %s %s, then restart Caddy",
+			quote(path), quote(path+".damaged")),
+		empty:    fmt.Sprintf("To begin a new one: rm %s, then restart Caddy", quote(path)),
+		gone:     again,
+		replaced: "Restart Caddy to use the new one",
+	}
+}
+
+func openLedger(path string, f *os.File, k *kind, opts LedgerOptions) (*Ledger, error) {
+	l := &Ledger{jobs: make(chan *job), freeing: make(chan *job), now: opts.Now, most: opts.MaxSize}
+	l.path, l.kind = path, k
 	l.SetKeep(opts.Keep)
-	m, err := newestMeta(f)
-	if isReadError(err) {
-		return nil, readError(path, err)
-	}
+	m, err := l.check(f)
 	if err != nil {
-		return nil, l.damaged("it is no database any more (%v)", err)
-	}
-	if st, err := f.Stat(); err != nil {
-		return nil, fmt.Errorf("store %s: %w", path, err)
-	} else if st.Size() < m.size() {
-		return nil, l.damaged("truncated: it has %d of %d bytes", st.Size(), m.size())
-	}
-	if err := l.open(path, f, m.size(), opts.Options); err != nil {
 		return nil, err
 	}
+	if err := l.open(path, f, k, m.size(), opts.Options); err != nil {
+		return nil, err
+	}
+	l.db.AllocSize = int(min(maxAllocSize, opts.MaxSize/64))
 	close(l.ended) // there is no writer yet
 	if err := l.view(l.load); err != nil {
 		_ = l.db.Close()
 		return nil, err
 	}
 	l.ended = make(chan struct{})
+	l.measure()
 	if !l.state.clean {
 		l.found.Store(&usage.Gap{From: l.state.added, Until: opts.Now().UTC(), Why: usage.GapCrash})
 	}
 	return l, nil
 }
 
+// begun notes that the ledger is in use, and a crash before. If it cannot, the
+// first batch does.
+func (l *Ledger) begun() error {
+	crash := l.found.Load()
+	err := l.do(context.Background(), func(tx *bbolt.Tx) error { return l.use(tx, crash) })
+	if err == nil {
+		l.found.CompareAndSwap(crash, nil)
+	}
+	return err
+}
+
+// use marks the ledger as in use now.
+func (l *Ledger) use(tx *bbolt.Tx, crash *usage.Gap) error {
+	l.state.added, l.state.clean = l.now().UTC(), false
+	if crash == nil {
+		return nil
+	}
+	w := adder{l: l, tx: tx}
+	return w.gaps([]usage.Gap{*crash})
+}
+
 // SetKeep sets how much is kept from now on.
 func (l *Ledger) SetKeep(keep usage.Keep) { l.keep.Store(&keep) }
 
-// write is the writer: the only goroutine that changes the file.
-func (l *Ledger) write() {
-	defer close(l.ended)
-	for {
-		select {
-		case <-l.closing:
-			return
-		case j := <-l.jobs:
-			l.commit(j)
-		}
-	}
-}
-
-// commit does the jobs that are waiting in one transaction, so that they share
-// one sync. If one of them fails, each is tried by itself.
-func (l *Ledger) commit(first *job) {
-	group := []*job{first}
-	for more := true; more && len(group) < maxGroup; {
-		select {
-		case j := <-l.jobs:
-			group = append(group, j)
-		default:
-			more = false
-		}
-	}
-	err := l.tryCommit(group)
-	if err != nil && len(group) > 1 && !errors.Is(err, keyring.ErrUncertain) {
-		for _, j := range group {
-			j.done <- l.tryCommit([]*job{j})
-		}
-		return
-	}
-	for _, j := range group {
-		j.done <- err
-	}
-}
-
-func (l *Ledger) tryCommit(group []*job) (err error) {
-	if err := l.checkWritable(); err != nil {
-		return err
-	}
-	state, names := l.state, l.names.mark()
-	defer func() {
-		if err != nil {
-			l.state = state
-			l.names.reset(names)
-		}
-	}()
-	tx, err := l.begin(true)
-	if err != nil {
-		return err
-	}
-	defer l.end(tx)
-	err = l.guard(func() error {
-		for _, j := range group {
-			if err := j.do(tx); err != nil {
-				return err
-			}
-		}
-		return tx.Bucket(bucketMeta).Put(metaState, l.state.encode())
-	})
-	if err != nil {
-		if isFull(err) {
-			return fmt.Errorf("%w: store %s: %w", keyring.ErrFull, l.path, err)
-		}
-		return fmt.Errorf("%w: store %s: %w", keyring.ErrUnavailable, l.path, err)
-	}
-	id := tx.ID()
-	if err := l.guard(tx.Commit); err != nil {
-		return l.commitError(err, id)
-	}
-	if m, err := newestMeta(l.file); err == nil {
-		l.size.Store(m.size())
-	}
-	return nil
-}
-
-// commitError says what a failed commit means, see Store.commitError. Whoever
-// repeats a batch is safe in any case: its ID tells whether it was added.
-func (l *Ledger) commitError(err error, tx int) error {
-	m, unread := newestMeta(l.file)
-	reached := unread == nil && m.txid >= uint64(tx)
-	if isFull(err) && l.failure() == nil && unread == nil && !reached {
-		return fmt.Errorf("%w: store %s: %w", keyring.ErrFull, l.path, err)
-	}
-	stop := fmt.Errorf("%w: store %s: an earlier write failed (%w), so the disk may not hold what it should. "+
-		"Check the disk, then restart Caddy", keyring.ErrUnavailable, l.path, err)
-	l.readOnly.CompareAndSwap(nil, &stop)
-	return fmt.Errorf("%w: store %s: %w", keyring.ErrUncertain, l.path, err)
-}
-
-// do has the writer do something. ctx counts until it is taken.
-func (l *Ledger) do(ctx context.Context, fn func(*bbolt.Tx) error) error {
-	if err := l.enter(); err != nil {
-		return err
-	}
-	defer l.leave()
-	j := &job{fn, make(chan error, 1)}
-	select {
-	case l.jobs <- j:
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-l.closing:
-		return fmt.Errorf("store %s: %w", l.path, keyring.ErrClosed)
-	case <-l.broken:
-		return l.failure()
-	}
-	select {
-	case err := <-j.done:
-		return err
-	case <-l.broken:
-	}
-	select {
-	case err := <-j.done:
-		return err
-	case <-time.After(defaultTimeout):
-		return fmt.Errorf("%w: %w", keyring.ErrUncertain, l.failure())
-	}
-}
-
-// Close implements usage.Store.
+// Close implements usage.Store. Outcomes that wait are written.
 func (l *Ledger) Close() error {
-	// A failure only means that the next start reports a gap which is none.
-	_ = l.do(context.Background(), func(*bbolt.Tx) error {
+	clean := func(*bbolt.Tx) error {
 		l.state.clean = true
 		return nil
-	})
+	}
+	// A failure only means that the next start reports a gap which is none.
+	if err := l.do(context.Background(), clean); errors.Is(err, keyring.ErrFull) {
+		_ = l.free(context.Background(), clean)
+	}
 	return l.guarded.Close()
 }
 

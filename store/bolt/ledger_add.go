@@ -3,16 +3,10 @@ package bolt
 import (
 	"bytes"
 	"context"
-	"encoding/binary"
-	"errors"
-	"fmt"
-	"slices"
-	"strings"
 	"time"
 
 	bbolt "go.etcd.io/bbolt"
 
-	"github.com/caddy-apikey/caddy-apikey/keyring"
 	"github.com/caddy-apikey/caddy-apikey/usage"
 )
 
@@ -29,42 +23,24 @@ const (
 func (l *Ledger) Add(ctx context.Context, b usage.Batch) (usage.Added, error) {
 	var added usage.Added
 	crash := l.found.Load()
+	ready, err := prepare(&b)
+	if err != nil {
+		return added, err
+	}
 	fn := func(tx *bbolt.Tx) error {
 		added = usage.Added{}
-		if b.ID == l.state.batch {
-			return nil
+		if err := l.use(tx, crash); err != nil || b.ID == l.state.batch {
+			return err // or it was added before
 		}
-		batch := b
-		if crash != nil {
-			batch.Gaps = append(slices.Clip(b.Gaps), *crash)
-		}
-		return l.add(tx, &batch, &added)
+		l.state.batch = b.ID
+		w := adder{l: l, tx: tx}
+		return w.add(&b, ready, &added)
 	}
-	err := l.do(ctx, fn)
-	if errors.Is(err, keyring.ErrFull) && l.dropOldestDay(ctx) {
-		err = l.do(ctx, fn)
-	}
-	if err != nil {
+	if err := l.withRoom(ctx, roomForUsage, fn); err != nil {
 		return usage.Added{}, err
 	}
 	l.found.CompareAndSwap(crash, nil) // it is written
 	return added, nil
-}
-
-func (l *Ledger) add(tx *bbolt.Tx, b *usage.Batch, added *usage.Added) error {
-	now := l.now().UTC()
-	w := adder{l: l, tx: tx}
-	if err := errors.Join(
-		w.counters(b.Counters),
-		w.uses(b.Counters, added),
-		w.scopes(b.Scopes),
-		w.calls(b.Calls),
-		w.gaps(b.Gaps),
-	); err != nil {
-		return err
-	}
-	l.state.batch, l.state.added, l.state.clean = b.ID, now, false
-	return nil
 }
 
 // adder writes one batch.
@@ -73,34 +49,85 @@ type adder struct {
 	tx *bbolt.Tx
 }
 
-// row is a key and what is to be merged into its value.
-type row[T any] struct {
-	key  []byte
-	item *T
-}
-
-// sorted brings rows into the order of the file: bbolt takes unsorted new keys
-// in quadratic time.
-func sorted[T any](rows []row[T]) []row[T] {
-	slices.SortFunc(rows, func(a, b row[T]) int { return bytes.Compare(a.key, b.key) })
-	return rows
-}
-
-func (w *adder) counters(counters []usage.Counter) error {
-	byDay := make(map[string][]row[usage.Counter])
-	for i := range counters {
-		c := &counters[i]
-		k, err := w.counterKey(c, byte(c.Hour.UTC().Hour()))
-		if err != nil {
-			return err
-		}
-		day := c.Hour.UTC().Format(dayFormat)
-		byDay[day] = append(byDay[day], row[usage.Counter]{k, c})
+func (w *adder) add(b *usage.Batch, ready *prepared, added *usage.Added) error {
+	if err := w.counters(ready.counters); err != nil {
+		return err
 	}
+	if err := w.lastUses(ready.uses); err != nil {
+		return err
+	}
+	if err := w.places(ready.places, added); err != nil {
+		return err
+	}
+	if err := w.scopes(ready.scopes); err != nil {
+		return err
+	}
+	if err := w.calls(b.Calls); err != nil {
+		return err
+	}
+	return w.gaps(b.Gaps)
+}
+
+// prepared is what can be done with a batch while others use the writer.
+type prepared struct {
+	counters map[string][]row[usage.Counter] // by their day; without route and reason
+	uses     []row[usage.LastUse]
+	places   []row[placeUse]
+	scopes   []row[usage.ScopeUse]
+}
+
+func prepare(b *usage.Batch) (*prepared, error) {
+	ready := prepared{counters: make(map[string][]row[usage.Counter])}
+	ids := make([]byte, 0, len(b.Counters)*counterKeyMost)
+	var day string
+	var ofDay time.Time
+	for i := range b.Counters {
+		c := &b.Counters[i]
+		hour := c.Hour.UTC()
+		if today := hour.Truncate(24 * time.Hour); day == "" || !today.Equal(ofDay) {
+			ofDay, day = today, hour.Format(dayFormat)
+		}
+		start := len(ids)
+		var err error
+		if ids, err = appendCounterKey(ids, c, byte(hour.Hour()), 0, 0); err != nil {
+			return nil, err
+		}
+		ready.counters[day] = append(ready.counters[day], row[usage.Counter]{ids[start:len(ids):len(ids)], c})
+	}
+	for i := range b.Calls {
+		if err := checkKeyID(b.Calls[i].Key); err != nil {
+			return nil, err
+		}
+	}
+	var err error
+	if ready.scopes, err = scopeRows(b.Scopes); err != nil {
+		return nil, err
+	}
+	ready.uses, ready.places = useRows(b.Counters)
+	return &ready, nil
+}
+
+func (w *adder) counters(byDay map[string][]row[usage.Counter]) error {
+	routes := make(map[routeID]uint32)
 	for day, rows := range byDay {
 		bucket, err := w.tx.Bucket(bucketDays).CreateBucketIfNotExists([]byte(day))
 		if err != nil {
 			return err
+		}
+		for _, r := range rows {
+			id := routeOf(&r.item.Route)
+			route, known := routes[id]
+			if !known {
+				if route, err = w.l.names.routes.number(w.tx, routeText(r.item.Route)); err != nil {
+					return err
+				}
+				routes[id] = route
+			}
+			reason, err := w.l.names.reasons.number(w.tx, r.item.Reason)
+			if err != nil {
+				return err
+			}
+			setNumbers(r.key, route, reason)
 		}
 		if err := w.countersOf(bucket, day, sorted(rows)); err != nil {
 			return err
@@ -109,36 +136,30 @@ func (w *adder) counters(counters []usage.Counter) error {
 	return nil
 }
 
-func (w *adder) counterKey(c *usage.Counter, hour byte) ([]byte, error) {
-	route, err := w.l.names.routes.number(w.tx, routeText(c.Route))
-	if err != nil {
-		return nil, err
+// routeID tells routes apart whose rules are the same slice, without reading it.
+type routeID struct {
+	site, method string
+	rules        *string
+	n            int
+}
+
+func routeOf(r *usage.Route) routeID {
+	id := routeID{site: r.Site, method: r.Method, n: len(r.Rules)}
+	if id.n > 0 {
+		id.rules = &r.Rules[0]
 	}
-	reason, err := w.l.names.reasons.number(w.tx, c.Reason)
-	if err != nil {
-		return nil, err
-	}
-	return appendCounterKey(nil, c, hour, route, reason)
+	return id
 }
 
 func (w *adder) countersOf(bucket *bbolt.Bucket, day string, rows []row[usage.Counter]) error {
-	counted := make(map[string]int) // rows of a key
+	known := counts{most: maxStrangerRows}
 	for _, r := range rows {
 		k, value := r.key, bucket.Get(r.key)
 		if value == nil {
-			id := string(k[:usage.KeyLen])
-			n, known := counted[id]
-			if !known {
-				n = countPrefix(bucket, []byte(id), maxStrangerRows)
-			}
-			counted[id] = n + 1
-			if n >= maxDayRows && k[0] != 0 || n >= maxStrangerRows {
-				other := *r.item
-				other.Place = usage.Other
-				var err error
-				if k, err = w.counterKey(&other, k[usage.KeyLen]); err != nil {
-					return err
-				}
+			if n := known.of(bucket, k); n < maxDayRows || k[0] == 0 && n < maxStrangerRows {
+				known.n++
+			} else {
+				k = append(bytes.Clone(k[:counterFixed]), placeOther)
 				value = bucket.Get(k)
 			}
 		}
@@ -154,11 +175,28 @@ func (w *adder) countersOf(bucket *bbolt.Bucket, day string, rows []row[usage.Co
 			}
 			merge(&sum, &before)
 		}
-		if err := bucket.Put(k, seal(bucketDays, k, appendCounter(nil, &sum))); err != nil {
+		if err := bucket.Put(k, seal(bucketDays, k, appendCounter(make([]byte, 0, 64), &sum))); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// counts has the number of records of one key, so that it is counted once for
+// rows that are in order.
+type counts struct {
+	most int
+	id   []byte
+	n    int
+}
+
+// of returns how many records the key has that k begins with, up to most. The
+// caller adds to n those that it puts.
+func (c *counts) of(bucket *bbolt.Bucket, k []byte) int {
+	if id := k[:usage.KeyLen]; !bytes.Equal(c.id, id) {
+		c.id, c.n = id, countPrefix(bucket, id, c.most)
+	}
+	return c.n
 }
 
 // countPrefix counts the keys with a prefix, up to most.
@@ -168,195 +206,4 @@ func countPrefix(bucket *bbolt.Bucket, prefix []byte, most int) (n int) {
 		n++
 	}
 	return n
-}
-
-// keyPlace is a place that a key was let in from.
-type keyPlace struct {
-	key   string
-	place usage.Place
-}
-
-// uses keeps when each credential was used last, and from where each key was.
-func (w *adder) uses(counters []usage.Counter, added *usage.Added) error {
-	type name struct {
-		key        string
-		credential uint32
-	}
-	uses := make(map[name]*usage.LastUse)
-	places := make(map[keyPlace]*usage.Counter)
-	for i := range counters {
-		c := &counters[i]
-		if c.Key == "" || c.Requests == 0 {
-			continue
-		}
-		n := name{c.Key, c.Credential}
-		u := uses[n]
-		if u == nil {
-			u = &usage.LastUse{Credential: c.Credential}
-			uses[n] = u
-		}
-		if c.Reason != "" && !c.Observed {
-			u.Refused += c.Requests
-			continue
-		}
-		u.Requests += c.Requests
-		u.First = earliest(u.First, c.First)
-		if c.Last.After(u.Last) {
-			u.Last, u.Place = c.Last, c.Place
-		}
-		p := keyPlace{c.Key, c.Place}
-		if at := places[p]; at == nil {
-			one := *c
-			places[p] = &one
-		} else {
-			merge(at, c)
-		}
-	}
-	var rows []row[usage.LastUse]
-	for n, u := range uses {
-		k, err := appendKeyID(nil, n.key)
-		if err != nil {
-			return err
-		}
-		rows = append(rows, row[usage.LastUse]{binary.BigEndian.AppendUint32(k, n.credential), u})
-	}
-	if err := w.lastUses(sorted(rows)); err != nil {
-		return err
-	}
-	return w.places(places, added)
-}
-
-func (w *adder) lastUses(rows []row[usage.LastUse]) error {
-	bucket := w.tx.Bucket(bucketLast)
-	for _, r := range rows {
-		sum := *r.item
-		if value := bucket.Get(r.key); value != nil {
-			var before usage.LastUse
-			payload, err := unseal(bucketLast, r.key, value)
-			if err == nil {
-				err = parseLastUse(&before, payload)
-			}
-			if err != nil {
-				return w.l.damaged("the last use of %s: %v", r.key[:usage.KeyLen], err)
-			}
-			sum.Requests += before.Requests
-			sum.Refused += before.Refused
-			sum.First = earliest(sum.First, before.First)
-			if !sum.Last.After(before.Last) {
-				sum.Last, sum.Place = before.Last, before.Place
-			}
-		}
-		if err := bucket.Put(r.key, seal(bucketLast, r.key, appendLastUse(nil, &sum))); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// places notes from where keys were used, by the day of their last use.
-func (w *adder) places(places map[keyPlace]*usage.Counter, added *usage.Added) error {
-	var rows []row[usage.Counter]
-	for p, c := range places {
-		if _, known := p.place.Prefix(); !known {
-			continue
-		}
-		k, err := appendKeyID(nil, p.key)
-		if err != nil {
-			return err
-		}
-		rows = append(rows, row[usage.Counter]{appendPlace(k, p.place), c})
-	}
-	bucket := w.tx.Bucket(bucketPlaces)
-	for _, r := range sorted(rows) {
-		today := binary.BigEndian.AppendUint32(nil, uint32(r.item.Last.Unix()/86400))
-		sealed := seal(bucketPlaces, r.key, today)
-		value := bucket.Get(r.key)
-		if bytes.Equal(value, sealed) {
-			continue
-		}
-		if value == nil {
-			n := countPrefix(bucket, r.key[:usage.KeyLen], maxKeyPlaces)
-			if n >= maxKeyPlaces {
-				continue // from everywhere; one more is no news
-			}
-			added.NewPlaces = append(added.NewPlaces, usage.NewPlace{
-				Key: r.item.Key, Credential: r.item.Credential, Place: r.item.Place, Time: r.item.First, First: n == 0,
-			})
-		}
-		if err := bucket.Put(r.key, sealed); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// scopes keeps, for each scope, the hour in which it was needed last.
-func (w *adder) scopes(scopes []usage.ScopeUse) error {
-	var rows []row[usage.ScopeUse]
-	for i := range scopes {
-		s := &scopes[i]
-		if len(s.Scope) > keyring.MaxScopeLen || s.Key == "" {
-			return &keyring.InvalidError{Field: "scope", Reason: "is longer than a scope, or of no key"}
-		}
-		k, err := appendKeyID(nil, s.Key)
-		if err != nil {
-			return err
-		}
-		rows = append(rows, row[usage.ScopeUse]{append(k, s.Scope...), s})
-	}
-	bucket := w.tx.Bucket(bucketScopes)
-	for _, r := range sorted(rows) {
-		k := r.key
-		hour := binary.BigEndian.AppendUint32(nil, uint32(r.item.Last.Unix()/3600))
-		if bucket.Get(k) == nil && countPrefix(bucket, k[:usage.KeyLen], maxKeyScopes) >= maxKeyScopes {
-			k = k[:usage.KeyLen] // more than are kept apart
-		}
-		sealed := seal(bucketScopes, k, hour)
-		if bytes.Equal(bucket.Get(k), sealed) {
-			continue
-		}
-		if err := bucket.Put(k, sealed); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// gapJoin is how close two gaps are one.
-const gapJoin = time.Minute
-
-// gaps keeps gaps by their beginning. When there are too many, the last one
-// grows.
-func (w *adder) gaps(gaps []usage.Gap) error {
-	bucket := w.tx.Bucket(bucketGaps)
-	for _, g := range gaps {
-		if k, v := bucket.Cursor().Last(); k != nil {
-			last, err := parseGap(k, v)
-			if err != nil {
-				return w.l.damaged("a gap: %v", err)
-			}
-			near := last.Why == g.Why && g.From.Sub(last.Until) < gapJoin
-			if near && last.Why == usage.GapOverflow || countPrefix(bucket, nil, maxGaps) >= maxGaps {
-				g.From, g.Until = last.From, latest(last.Until, g.Until)
-			}
-		}
-		k := binary.BigEndian.AppendUint64(nil, uint64(milli(g.From)))
-		payload := binary.BigEndian.AppendUint64(nil, uint64(milli(g.Until)))
-		if err := bucket.Put(k, seal(bucketGaps, k, append(payload, g.Why...))); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func parseGap(k, v []byte) (usage.Gap, error) {
-	payload, err := unseal(bucketGaps, k, v)
-	if err != nil || len(k) != 8 || len(payload) < 8 {
-		return usage.Gap{}, errors.Join(err, fmt.Errorf("entry %x", k))
-	}
-	return usage.Gap{
-		From:  fromMilli(int64(binary.BigEndian.Uint64(k))),
-		Until: fromMilli(int64(binary.BigEndian.Uint64(payload))),
-		Why:   usage.GapReason(strings.Clone(string(payload[8:]))),
-	}, nil
 }

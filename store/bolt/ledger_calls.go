@@ -101,8 +101,10 @@ func putCallCount(bucket *bbolt.Bucket, id []byte, count uint64) error {
 func dropCalls(bucket *bbolt.Bucket, id []byte, most int, before time.Time) (int, error) {
 	var keys [][]byte
 	c := bucket.Cursor()
-	c.Seek(id) // the count
-	for k, _ := c.Next(); k != nil && bytes.HasPrefix(k, id) && len(keys) < most; k, _ = c.Next() {
+	for k, _ := c.Seek(id); k != nil && bytes.HasPrefix(k, id) && len(keys) < most; k, _ = c.Next() {
+		if len(k) != callKeyLen {
+			continue // the count
+		}
 		if !before.IsZero() && callTime(k).Compare(before) >= 0 {
 			break
 		}
@@ -147,7 +149,7 @@ func (l *Ledger) Calls(ctx context.Context, q usage.CallQuery) (calls []usage.Ca
 		for k != nil && bytes.Compare(k, from) >= 0 {
 			k, v = c.Prev()
 		}
-		for ; k != nil && len(k) == callKeyLen && bytes.HasPrefix(k, id); k, v = c.Prev() {
+		for ; len(k) == callKeyLen && bytes.HasPrefix(k, id); k, v = c.Prev() {
 			call := usage.Call{Key: q.Key, Time: callTime(k)}
 			if call.Time.Before(q.Since) {
 				return nil

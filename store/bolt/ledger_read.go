@@ -17,8 +17,11 @@ import (
 const counterSlice = 4096
 
 // Counters implements usage.Store. Counters that fail their checksum are left
-// out, and told as an error at the end.
+// out, and told as an error at the end. fn may use the ledger, but must not wait
+// for Forget, which waits for the walk to end.
 func (l *Ledger) Counters(ctx context.Context, q usage.Query, fn func(*usage.Counter) bool) error {
+	l.walks.RLock() // nobody ever waits for the write lock
+	defer l.walks.RUnlock()
 	days, err := l.days(q.Span)
 	if err != nil {
 		return err

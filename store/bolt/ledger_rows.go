@@ -19,8 +19,12 @@ const (
 	wholeDay     = 0xff // in place of the hour
 	flagObserved = 1
 
-	counterFixed = usage.KeyLen + 1 + 4 + 4 + 2 + 1
-	dayFormat    = "20060102"
+	counterFixed   = usage.KeyLen + 1 + 4 + 4 + 2 + 1
+	counterNumbers = usage.KeyLen + 1 + 4 // where those of route and reason are
+	placeMost      = 1 + 8
+	counterKeyMost = counterFixed + placeMost
+	placeKeyMost   = usage.KeyLen + placeMost
+	dayFormat      = "20060102"
 )
 
 // The kinds of a place.
@@ -71,14 +75,20 @@ func parsePlace(b []byte) (usage.Place, error) {
 
 // appendKeyID appends a key's id in its fixed length, zeros for "".
 func appendKeyID(b []byte, key string) ([]byte, error) {
-	if key != "" && len(key) != usage.KeyLen {
-		return nil, &keyring.InvalidError{Field: "key", Reason: fmt.Sprintf("has %d bytes, not %d", len(key), usage.KeyLen)}
+	if err := checkKeyID(key); err != nil {
+		return nil, err
 	}
-	b = append(b, key...)
-	for range usage.KeyLen - len(key) {
-		b = append(b, 0)
+	if key == "" {
+		return append(b, make([]byte, usage.KeyLen)...), nil
 	}
-	return b, nil
+	return append(b, key...), nil
+}
+
+func checkKeyID(key string) error {
+	if key != "" && (len(key) != usage.KeyLen || key[0] == 0) {
+		return &keyring.InvalidError{Field: "key", Reason: fmt.Sprintf("is %q, which is no id of a key", key)}
+	}
+	return nil
 }
 
 func parseKeyID(b []byte) string {
@@ -102,6 +112,12 @@ func appendCounterKey(b []byte, c *usage.Counter, hour byte, route, reason uint3
 		flags = flagObserved
 	}
 	return appendPlace(append(b, flags), c.Place), nil
+}
+
+// setNumbers sets a counter's route and reason in its key.
+func setNumbers(k []byte, route, reason uint32) {
+	binary.BigEndian.PutUint32(k[counterNumbers:], route)
+	binary.BigEndian.PutUint16(k[counterNumbers+4:], uint16(reason))
 }
 
 // parseCounterKey fills c with all but the hour's day, which the bucket tells.

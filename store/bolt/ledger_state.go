@@ -21,9 +21,10 @@ var (
 	bucketScopes  = []byte("scopes")
 	bucketCalls   = []byte("calls")
 	bucketGaps    = []byte("gaps")
+	bucketTrail   = []byte("trail")
 )
 
-var ledgerBuckets = [][]byte{bucketMeta, bucketDays, bucketRoutes, bucketReasons, bucketLast, bucketPlaces, bucketScopes, bucketCalls, bucketGaps}
+var ledgerBuckets = [][]byte{bucketMeta, bucketDays, bucketRoutes, bucketReasons, bucketLast, bucketPlaces, bucketScopes, bucketCalls, bucketGaps, bucketTrail}
 
 // ledgerMagic and ledgerVersion say what the file is.
 const (
@@ -40,9 +41,10 @@ type ledgerState struct {
 	batch   [16]byte  // the last one
 	calls   uint64
 	clean   bool // it was closed
+	trail   trailState
 }
 
-const ledgerStateLen = 4*8 + 16 + 8 + 1
+const ledgerStateLen = 4*8 + 16 + 8 + 1 + 2*(8+32)
 
 func (s *ledgerState) encode() []byte {
 	b := make([]byte, 0, ledgerStateLen+sumSize)
@@ -55,7 +57,11 @@ func (s *ledgerState) encode() []byte {
 	if s.clean {
 		clean = 1
 	}
-	return seal(bucketMeta, metaState, append(b, clean))
+	b = append(b, clean)
+	b = binary.BigEndian.AppendUint64(b, s.trail.purged)
+	b = append(b, s.trail.purgedHash[:]...)
+	b = binary.BigEndian.AppendUint64(b, s.trail.last)
+	return seal(bucketMeta, metaState, append(b, s.trail.lastHash[:]...))
 }
 
 func (s *ledgerState) decode(value []byte) error {
@@ -72,6 +78,11 @@ func (s *ledgerState) decode(value []byte) error {
 	}
 	b = b[copy(s.batch[:], b):]
 	s.calls, s.clean = binary.BigEndian.Uint64(b), b[8] == 1
+	b = b[9:]
+	s.trail.purged = binary.BigEndian.Uint64(b)
+	b = b[8+copy(s.trail.purgedHash[:], b[8:]):]
+	s.trail.last = binary.BigEndian.Uint64(b)
+	copy(s.trail.lastHash[:], b[8:])
 	return nil
 }
 
@@ -90,6 +101,11 @@ func fromMilli(ms int64) time.Time {
 	return time.UnixMilli(ms).UTC()
 }
 
+// ledgerSchema is the record that says what the file is.
+func ledgerSchema(version uint32) []byte {
+	return seal(bucketMeta, metaSchema, binary.BigEndian.AppendUint32([]byte(ledgerMagic), version))
+}
+
 // buildLedger writes an empty ledger into the empty file path.
 func buildLedger(path string, now time.Time) (err error) {
 	db, err := bbolt.Open(path, 0o600, &bbolt.Options{Timeout: defaultTimeout, FreelistType: bbolt.FreelistMapType})
@@ -104,8 +120,7 @@ func buildLedger(path string, now time.Time) (err error) {
 			}
 		}
 		meta := tx.Bucket(bucketMeta)
-		schema := binary.BigEndian.AppendUint32([]byte(ledgerMagic), ledgerVersion)
-		if err := meta.Put(metaSchema, seal(bucketMeta, metaSchema, schema)); err != nil {
+		if err := meta.Put(metaSchema, ledgerSchema(ledgerVersion)); err != nil {
 			return err
 		}
 		state := ledgerState{created: now.UTC(), since: now.UTC(), added: now.UTC(), clean: true}

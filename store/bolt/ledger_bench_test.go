@@ -1,0 +1,83 @@
+//go:build unix
+
+package bolt_test
+
+import (
+	"bytes"
+	"crypto/rand"
+	"net/netip"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/caddy-apikey/caddy-apikey/store/bolt"
+	"github.com/caddy-apikey/caddy-apikey/usage"
+)
+
+// BenchmarkTrail is the rate of 64 callers each of whom waits until its entry is
+// on the disk, with an outcome for each.
+func BenchmarkTrail(b *testing.B) {
+	l, err := bolt.OpenLedger(b.TempDir()+"/ledger", bolt.LedgerOptions{Keep: bigKeep})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer l.Close()
+	entry := bolt.TrailDraft{Time: ledgerNow, Payload: bytes.Repeat([]byte("x"), 200), Details: bytes.Repeat([]byte("y"), 150)}
+	var next atomic.Int64
+	took := make([]time.Duration, b.N)
+	var wait sync.WaitGroup
+	b.ResetTimer()
+	for range 64 {
+		wait.Go(func() {
+			for n := next.Add(1); n <= int64(b.N); n = next.Add(1) {
+				began := time.Now()
+				if _, err := l.AppendCalls(b.Context(), entry); err != nil {
+					b.Error(err)
+					return
+				}
+				took[n-1] = time.Since(began)
+				l.Outcome(entry)
+			}
+		})
+	}
+	wait.Wait()
+	b.StopTimer()
+	slices.Sort(took)
+	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "req/s")
+	b.ReportMetric(float64(took[b.N/2].Microseconds())/1000, "p50-ms")
+	b.ReportMetric(float64(took[b.N*99/100].Microseconds())/1000, "p99-ms")
+}
+
+// BenchmarkLedgerAdd adds one second's worth of counters that are there already:
+// of 2,500 keys, each from 4 places, with a call of each.
+func BenchmarkLedgerAdd(b *testing.B) {
+	l, err := bolt.OpenLedger(b.TempDir()+"/ledger", bolt.LedgerOptions{Keep: bigKeep})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer l.Close()
+	var batch usage.Batch
+	for key := range 2500 {
+		for place := range 4 {
+			batch.Counters = append(batch.Counters, usage.Counter{
+				Event: usage.Event{
+					Key: ledgerKey(key), Credential: 1, Place: usage.PlaceOf(netip.AddrFrom4([4]byte{10, 0, 0, byte(place)})),
+					Route: usage.Route{Site: "api", Rules: []string{"read"}, Method: "GET"},
+				},
+				Hour: ledgerNow.Truncate(time.Hour), Requests: 2, Statuses: [6]uint64{2: 2}, Bytes: 4711, First: ledgerNow, Last: ledgerNow,
+			})
+		}
+	}
+	add := func() {
+		_, _ = rand.Read(batch.ID[:])
+		if _, err := l.Add(b.Context(), batch); err != nil {
+			b.Fatal(err)
+		}
+	}
+	add()
+	for b.Loop() {
+		add()
+	}
+}
