@@ -57,10 +57,9 @@ func (a *Authenticator) Authenticate(w http.ResponseWriter, r *http.Request) (ca
 	if d.why != nil {
 		return caddyauth.User{}, false, nil
 	}
-	a.handler.protectCaches(w.Header(), d.found, nil)
 	strip(r, d.found, a.handler.From)
 	stripOriginal(r, d.found)
-	a.handler.introduce(r, d.key)
+	a.handler.protectCaches(w.Header(), a.handler.introduce(r, d.key), &d)
 	return caddyauth.User{ID: d.key.ID(), Metadata: map[string]string{
 		"name":  d.key.Name(),
 		"org":   d.key.Org(),

@@ -93,8 +93,8 @@ type Handler struct {
 	logger *zap.Logger
 	strict Strict
 	owned  headerOwner
-	vary   []string // the Vary line that tells caches keys apart; never changed
-	nonces *nonces  // that signed requests used
+	vary   string  // the Vary line that tells caches keys apart
+	nonces *nonces // that signed requests used
 	place  *atomic.Pointer[place]
 
 	challengeMissing, challengeUnknown []string // never changed
@@ -208,7 +208,6 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request, next caddyhttp.H
 	if d.why != nil {
 		return next.ServeHTTP(a.meter(w, h.introduce(r, keyring.Proven{})), r)
 	}
-	h.protectCaches(w.Header(), d.found, d.signed)
 	if !d.key.IsZero() && !h.KeepCredential && h.Mode == modeEnforce {
 		if d.signed != nil {
 			d.signed.strip(r)
@@ -218,7 +217,9 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request, next caddyhttp.H
 		}
 	}
 	h.warnOfEnd(r, d, a)
-	w = a.meter(w, h.introduce(r, d.key))
+	meter := h.introduce(r, d.key)
+	h.protectCaches(w.Header(), meter, d)
+	w = a.meter(w, meter)
 	if d.signed == nil {
 		return next.ServeHTTP(w, r)
 	}
@@ -233,15 +234,19 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request, next caddyhttp.H
 // another. Caches do so by themselves for Authorization only (RFC 9111 section
 // 3.5), and not if the upstream calls the response public, nor for what they
 // stored of an optional route.
-func (h *Handler) protectCaches(header http.Header, f found, signed signature) {
+//
+// The line stands in the visitor's own meter: Caddy's header handler replaces
+// text in header lines where they are, so that no two answers may share one.
+func (h *Handler) protectCaches(header http.Header, own *answerMeter, d *decision) {
 	switch {
-	case h.vary == nil:
+	case h.vary == "":
 	case header["Vary"] == nil:
-		header["Vary"] = h.vary // shared: it is full, so adding to it copies it
+		own.vary[0] = h.vary
+		header["Vary"] = own.vary[:]
 	default:
-		header["Vary"] = append(header["Vary"], h.vary...)
+		header["Vary"] = append(header["Vary"], h.vary)
 	}
-	if f.source != nil && f.source.Kind == SourceQuery || signed != nil {
+	if d.found.source != nil && d.found.source.Kind == SourceQuery || d.signed != nil {
 		header.Add("Cache-Control", "private")
 	}
 }

@@ -124,7 +124,7 @@ func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, d *decision) er
 	if d.why.status == http.StatusUnauthorized || d.why == missingScope || d.why == severalKeys {
 		header["Www-Authenticate"] = append(header["Www-Authenticate"], h.challenges(d)...)
 		if d.why.status == http.StatusUnauthorized && h.Signature.accepts(schemeMessage) {
-			header["Accept-Signature"] = h.Signature.wanted(r.ContentLength != 0)
+			header.Set("Accept-Signature", h.Signature.wanted(r.ContentLength != 0))
 		}
 	}
 	switch d.why.status {

@@ -132,7 +132,7 @@ func (h *Handler) provisionSources() error {
 		}
 	}
 	if len(names) > 0 {
-		h.vary = []string{strings.Join(names, ", ")}
+		h.vary = strings.Join(names, ", ")
 	}
 	return nil
 }
