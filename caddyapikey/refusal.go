@@ -61,6 +61,7 @@ var (
 	brokenBody      = &refusal{"broken_body", http.StatusBadRequest, "Body cut off", "The body did not arrive whole.", true}
 	largeBody       = &refusal{"body_too_large", http.StatusRequestEntityTooLarge, "Body too large", "The body is longer than a signed body may be here.", true}
 	crowded         = &refusal{"too_many_bodies", http.StatusServiceUnavailable, "Busy", "Too many signed bodies are being checked; try again shortly.", true}
+	bodyQuota       = &refusal{"body_quota", http.StatusTooManyRequests, "Too many signed bodies", "The key has as many signed bodies in memory as it may; let some end first.", true}
 	wrongExt        = &refusal{"wrong_ext", http.StatusForbidden, "Wrong ext", "The attribute ext is not the org that the key belongs to.", true}
 	mustNotSign     = &refusal{"signing_off", http.StatusUnauthorized, "Signing is off", "The key is not accepted on signed requests.", true}
 	orgSuspended    = &refusal{"suspended_org", http.StatusForbidden, "Organisation suspended", "The organisation that the API key belongs to is suspended.", true}
