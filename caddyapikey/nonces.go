@@ -114,15 +114,9 @@ func (a *App) leaveRings() error {
 	if len(a.rings) == 0 {
 		return nil // nothing is used meanwhile
 	}
-	used := func(window time.Duration) bool {
-		return slices.ContainsFunc(a.rings, func(n *nonces) bool { return n.window == window })
+	for _, p := range a.otherRings() {
+		p.left.Store(true)
 	}
-	nonceRings.Range(func(_, value any) bool {
-		if p := value.(*pooledRing); p.store == a.store.StoreKey() && !used(p.window) {
-			p.left.Store(true)
-		}
-		return true
-	})
 	keeper, ok := a.store.(nonceKeeper)
 	if !ok {
 		return nil
@@ -134,9 +128,11 @@ func (a *App) leaveRings() error {
 	}
 	for _, entry := range entries {
 		text, ours := strings.CutPrefix(entry.Name(), base+".")
-		if window, err := time.ParseDuration(text); !ours || err != nil || used(window) {
+		window, err := time.ParseDuration(text)
+		if !ours || err != nil || a.hasWindow(window) {
 			continue
 		}
+		a.leftWindow = max(a.leftWindow, window)
 		if err := os.Remove(filepath.Join(dir, entry.Name())); err != nil {
 			return fmt.Errorf("used nonces: %w", err)
 		}
@@ -144,29 +140,57 @@ func (a *App) leaveRings() error {
 	return nil
 }
 
+func (a *App) hasWindow(window time.Duration) bool {
+	return slices.ContainsFunc(a.rings, func(n *nonces) bool { return n.window == window })
+}
+
+// otherRings returns the rings of the same store for windows that this
+// configuration does not have: another one has them.
+func (a *App) otherRings() []*pooledRing {
+	var others []*pooledRing
+	nonceRings.Range(func(_, value any) bool {
+		if p := value.(*pooledRing); p.store == a.store.StoreKey() && !a.hasWindow(p.window) {
+			others = append(others, p)
+		}
+		return true
+	})
+	return others
+}
+
+// lost returns until when nonces may have been used that a new ring for a window
+// does not know. Who had a longer window let in signatures of times that are yet
+// to come into this one.
+func (a *App) lost(window time.Duration, kr *keyring.Keyring) time.Time {
+	longest := max(window, a.leftWindow)
+	for _, p := range a.otherRings() {
+		longest = max(longest, p.window)
+	}
+	return kr.Now().Add(longest - window)
+}
+
 func (a *App) openRing(n *nonces, kr *keyring.Keyring) error {
 	if n.open.Load() != nil {
 		return nil
 	}
-	value, _, err := nonceRings.LoadOrNew(a.ringKey(n), func() (caddy.Destructor, error) { return a.loadRing(n, kr) })
+	lost := a.lost(n.window, kr) // not while the pool waits for the ring
+	value, _, err := nonceRings.LoadOrNew(a.ringKey(n), func() (caddy.Destructor, error) { return a.loadRing(n, kr, lost) })
 	if err != nil {
 		return err
 	}
 	p := value.(*pooledRing)
 	if p.left.Swap(false) {
-		p.Lose(kr.Now())
+		p.Lose(lost)
 	}
 	n.open.Store(p)
 	return nil
 }
 
-// loadRing makes a ring of what the last process saved. If that is lost, it
-// refuses what the last process may have accepted; where no key could sign,
-// there was nothing.
-func (a *App) loadRing(n *nonces, kr *keyring.Keyring) (*pooledRing, error) {
+// loadRing makes a ring of what the last process saved. If there is nothing, it
+// refuses what may have been accepted until lost; where no key could sign, there
+// was nothing.
+func (a *App) loadRing(n *nonces, kr *keyring.Keyring, lost time.Time) (*pooledRing, error) {
 	p := &pooledRing{store: a.store.StoreKey(), window: n.window, logger: a.logger}
 	limits := hmacsig.NonceLimits{Window: n.window}
-	lost := kr.Now()
 	if !kr.HasSigners() {
 		lost = time.Time{}
 	}
@@ -205,11 +229,17 @@ func loadNonceFile(limits hmacsig.NonceLimits, path string) (*hmacsig.NonceRing,
 	return ring, err
 }
 
-// releaseRings gives back what openRings took.
+// releaseRings gives back what openRings took. Where another configuration goes
+// on with other rings, those that nobody has any more are not saved: they would
+// be out of date when they are loaded.
 func (a *App) releaseRings() error {
 	var errs []error
+	goesOn := len(a.otherRings()) > 0
 	for _, n := range a.rings {
-		if n.open.Swap(nil) != nil {
+		if p := n.open.Swap(nil); p != nil {
+			if refs, _ := nonceRings.References(a.ringKey(n)); goesOn && refs == 1 {
+				p.left.Store(true)
+			}
 			_, err := nonceRings.Delete(a.ringKey(n))
 			errs = append(errs, err)
 		}
