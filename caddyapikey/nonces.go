@@ -33,12 +33,7 @@ type nonces struct {
 }
 
 // ring returns nil while the app is not running.
-func (n *nonces) ring() *hmacsig.NonceRing {
-	if p := n.open.Load(); p != nil {
-		return p.NonceRing
-	}
-	return nil
-}
+func (n *nonces) ring() *pooledRing { return n.open.Load() }
 
 // pooledRing makes a ring a value of the pool.
 type pooledRing struct {
@@ -48,9 +43,27 @@ type pooledRing struct {
 	file   string // "" for a store that keeps none
 	logger *zap.Logger
 
+	// Until when nonces may have been used that this ring does not know, by the
+	// clock as it was, and when that was said, by the monotonic clock.
+	lost, since time.Time
+
 	// A later configuration runs without this ring, so that it does not know
 	// what was used since.
 	left atomic.Bool
+}
+
+// Use is that of the ring. If the clock was set ahead soon after the ring lost
+// what had been used, then it was behind at that time: a machine that comes back
+// from a power failure is told the time a moment later. What is not known ends by
+// the right time as much later.
+func (p *pooledRing) Use(credential string, second int64, nonce string, now time.Time) error {
+	// When twice the window is over, all that was signed for that time is stale.
+	if elapsed := time.Since(p.since); !p.lost.IsZero() && elapsed <= 2*p.window+2*time.Second {
+		if ahead := now.Add(-elapsed); ahead.After(p.lost) {
+			p.Lose(ahead)
+		}
+	}
+	return p.NonceRing.Use(credential, second, nonce, now)
 }
 
 // Destruct saves the ring when the last configuration let go of it.
@@ -194,9 +207,10 @@ func (a *App) loadRing(n *nonces, kr *keyring.Keyring, lost time.Time) (*pooledR
 	if !kr.HasSigners() {
 		lost = time.Time{}
 	}
+	since := time.Now()
 	keeper, ok := a.store.(nonceKeeper)
 	if !ok {
-		p.NonceRing = hmacsig.NewNonceRing(limits, lost)
+		p.NonceRing, p.lost, p.since = hmacsig.NewNonceRing(limits, lost), lost, since
 		return p, nil
 	}
 	p.file = fmt.Sprintf("%s.%s", keeper.NonceFile(), n.window)
@@ -207,7 +221,7 @@ func (a *App) loadRing(n *nonces, kr *keyring.Keyring, lost time.Time) (*pooledR
 			a.logger.Warn("which signatures were used before the start is not known, so that signed requests are refused until it does not matter any more",
 				zap.String("file", p.file), zap.Duration("for", n.window), zap.Error(err))
 		}
-		ring = hmacsig.NewNonceRing(limits, lost)
+		ring, p.lost, p.since = hmacsig.NewNonceRing(limits, lost), lost, since
 	case err != nil:
 		return nil, fmt.Errorf("used nonces: %w", err)
 	}
