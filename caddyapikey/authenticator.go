@@ -54,6 +54,9 @@ func (a *Authenticator) Authenticate(w http.ResponseWriter, r *http.Request) (ca
 	var d decision
 	a.handler.decide(r, &d)
 	a.handler.record(r, &d, true)
+	var used account // without the answer, which a provider does not see
+	a.handler.openAccount(&used, r, &d)
+	used.close(&d, false, nil)
 	if d.why != nil {
 		return caddyauth.User{}, false, nil
 	}
