@@ -39,12 +39,16 @@ func signedAt(t *testing.T, req *http.Request) (second int64) {
 	return second
 }
 
-// signAhead signs a request whose client's clock is ahead.
-func (s *signer) signAhead(t *testing.T, by time.Duration) *http.Request {
+// usedAhead returns a request, from a client whose clock is ahead, that was let
+// in.
+func (s *signer) usedAhead(t *testing.T, by time.Duration) *http.Request {
 	t.Helper()
 	at := time.Now().Add(by)
 	req := sign(t, s.hawk, s.request(t, "GET", "/v1/export", ""), at)
 	req.Header.Set("X-Signed-At", fmt.Sprint(at.Unix()))
+	if answer := s.r.Do(req.Clone(t.Context())); answer.Status != http.StatusOK {
+		t.Fatalf("status %d %s", answer.Status, answer.Body)
+	}
 	return req
 }
 
@@ -53,10 +57,7 @@ func (s *signer) signAhead(t *testing.T, by time.Duration) *http.Request {
 func TestShorterSkewForgetsNothing(t *testing.T) {
 	r := rig.New(t, "", siteWithSkew("9s"))
 	s := newSigner(t, r, exporter)
-	req := s.signAhead(t, 7*time.Second)
-	if answer := r.Do(req.Clone(t.Context())); answer.Status != http.StatusOK {
-		t.Fatalf("status %d %s", answer.Status, answer.Body)
-	}
+	req := s.usedAhead(t, 7*time.Second)
 	r.Load("", siteWithSkew("2s"))
 	if answer := awaitVerdict(t, r, req); answer.Status == http.StatusOK {
 		t.Error("a replay was let in after a reload with a shorter skew")
@@ -82,10 +83,7 @@ func TestRefusedSkewLeavesNoNonces(t *testing.T) {
 	if len(left) != 0 {
 		t.Errorf("a refused configuration left %v", left)
 	}
-	req := s.signAhead(t, 5*time.Second)
-	if answer := r.Do(req.Clone(t.Context())); answer.Status != http.StatusOK {
-		t.Fatalf("status %d %s", answer.Status, answer.Body)
-	}
+	req := s.usedAhead(t, 5*time.Second)
 	r.Load("", siteWithSkew("2s"))
 	if answer := awaitVerdict(t, r, req); answer.Status == http.StatusOK {
 		t.Error("a replay was let in")
