@@ -2,8 +2,8 @@ package caddyapikey
 
 import "sync"
 
-// maxBuffered bounds the bodies that wait for their digest, over all sites. Who
-// makes one wait has proven a key.
+// maxBuffered bounds the bodies that are in memory to be verified or signed, over
+// all sites. Who has one kept there has proven a key.
 const maxBuffered = 512 << 20
 
 // bodies is the room of the process.

@@ -69,3 +69,34 @@ func TestOneKeyCannotTakeTheRoomOfAllBodies(t *testing.T) {
 		t.Errorf("another key's long body: status %d", status)
 	}
 }
+
+// Answers that are held back until they are signed take room, too: a client that
+// asks for many and reads none would otherwise have them all kept.
+func TestHeldAnswersTakeRoom(t *testing.T) {
+	site := strings.Replace(signedSite, "body_limit 1KiB", "body_limit 64MiB", 1)
+	r := rig.New(t, "", strings.Replace(site, "bewit 10m", "bewit 10m\nserver_authorization hash", 1))
+	greedy, other := newSigner(t, r, exporter), newSigner(t, r, exporter)
+	hashed := func(s *signer) bool {
+		t.Helper()
+		answer := r.Do(sign(t, s.hawk, s.request(t, "GET", "/v1/export", ""), time.Now()))
+		authorization := answer.Header.Get("Server-Authorization")
+		if answer.Status != http.StatusOK || string(answer.Body) != "upstream" || authorization == "" {
+			t.Fatalf("status %d %q, %q", answer.Status, answer.Body, authorization)
+		}
+		return strings.Contains(authorization, "hash=")
+	}
+	if !hashed(greedy) || !hashed(other) {
+		t.Fatal("answers are signed without their body")
+	}
+	for range 4 {
+		if status := greedy.begin(t, "/v1/export", 64<<20); status != http.StatusContinue {
+			t.Fatalf("status %d", status)
+		}
+	}
+	if hashed(greedy) {
+		t.Error("an answer is held for a key that has its share")
+	}
+	if !hashed(other) {
+		t.Error("an answer of another key is not held")
+	}
+}

@@ -93,7 +93,7 @@ func whyBody(err error) *refusal {
 }
 
 // bufferBody reads the whole body, checks it, and puts it back. It takes room
-// until d.release.
+// until the end of the request.
 func bufferBody(r *http.Request, d *decision, digest bodyDigest, limit int64) *refusal {
 	if r.ContentLength > limit {
 		return largeBody
@@ -106,7 +106,7 @@ func bufferBody(r *http.Request, d *decision, digest bodyDigest, limit int64) *r
 	if why := bodies.take(key, room); why != nil {
 		return why
 	}
-	d.release = func() { bodies.give(key, room) }
+	d.atEnd(func() { bodies.give(key, room) })
 	var whole bytes.Buffer
 	n, err := io.Copy(&whole, io.LimitReader(r.Body, limit+1))
 	why := (*refusal)(nil)
