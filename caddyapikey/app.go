@@ -131,7 +131,7 @@ func (a *App) Provision(ctx caddy.Context) error {
 	if err != nil {
 		return err
 	}
-	if a.announcer, err = newAnnouncer(ctx, a.logger); err != nil {
+	if a.announcer, err = newAnnouncer(ctx, a.logger, a.keepAnew); err != nil {
 		return err
 	}
 	if err := ctx.GetMetricsRegistry().Register(metrics); err != nil {
