@@ -115,7 +115,8 @@ type answerMeter struct {
 	recorder caddyhttp.ResponseRecorder // counts in its place, if set
 	status   int
 	size     int
-	ending   ending // what the answer says of the credential, if at is set
+	ending   ending    // what the answer says of the credential, if at is set
+	vary     [1]string // its line of Vary
 }
 
 func (m *answerMeter) result() (status, size int) {

@@ -52,6 +52,7 @@ type announcer struct {
 
 	running atomic.Bool   // the event handlers are all there
 	started chan struct{} // closed when running is set
+	onStart func()        // called before
 
 	mu     sync.Mutex
 	begun  bool
@@ -65,7 +66,7 @@ type event struct {
 	data map[string]any
 }
 
-func newAnnouncer(ctx caddy.Context, logger *zap.Logger) (*announcer, error) {
+func newAnnouncer(ctx caddy.Context, logger *zap.Logger, onStart func()) (*announcer, error) {
 	app, err := ctx.App("events")
 	if err != nil {
 		return nil, err
@@ -81,6 +82,7 @@ func newAnnouncer(ctx caddy.Context, logger *zap.Logger) (*announcer, error) {
 		changes:  make(chan event, maxWaitingChanges),
 		refusals: make(chan event, maxWaitingRefusals),
 		started:  make(chan struct{}),
+		onStart:  onStart,
 		stop:     make(chan struct{}),
 		done:     make(chan struct{}),
 	}
@@ -95,6 +97,7 @@ type startHandler struct{ n *announcer }
 // Handle implements caddyevents.Handler.
 func (h startHandler) Handle(context.Context, caddy.Event) error {
 	if h.n.running.CompareAndSwap(false, true) {
+		h.n.onStart()
 		close(h.n.started)
 	}
 	return nil

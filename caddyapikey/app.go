@@ -71,11 +71,12 @@ type App struct {
 	serverLogger *zap.Logger // of Caddy's server
 	guarded      []*guardedServer
 
-	held    bool // a reference of the pool is ours to give back
-	keyring atomic.Pointer[keyring.Keyring]
-	sealer  atomic.Pointer[keyring.Sealer]
-	rings   []*nonces // for each window that a handler has
-	use     atomic.Pointer[useRecord]
+	held       bool // a reference of the pool is ours to give back
+	keyring    atomic.Pointer[keyring.Keyring]
+	sealer     atomic.Pointer[keyring.Sealer]
+	rings      []*nonces     // for each window that a handler has
+	leftWindow time.Duration // the longest of those that were left in files
+	use        atomic.Pointer[useRecord]
 
 	handlers []sitedHandler
 	steward  *steward // nil until Start
@@ -131,7 +132,7 @@ func (a *App) Provision(ctx caddy.Context) error {
 	if err != nil {
 		return err
 	}
-	if a.announcer, err = newAnnouncer(ctx, a.logger); err != nil {
+	if a.announcer, err = newAnnouncer(ctx, a.logger, a.keepAnew); err != nil {
 		return err
 	}
 	if err := ctx.GetMetricsRegistry().Register(metrics); err != nil {

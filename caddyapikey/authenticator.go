@@ -54,16 +54,15 @@ func (a *Authenticator) Authenticate(w http.ResponseWriter, r *http.Request) (ca
 	var d decision
 	a.handler.decide(r, &d)
 	a.handler.record(r, &d, true)
-	var use account
-	a.handler.openAccount(&use, r, &d)
-	use.close(&d, true, nil) // a provider does not see the answer
+	var used account // without the answer, which a provider does not see
+	a.handler.openAccount(&used, r, &d)
+	used.close(&d, false, nil)
 	if d.why != nil {
 		return caddyauth.User{}, false, nil
 	}
-	a.handler.protectCaches(w.Header(), d.found, nil)
 	strip(r, d.found, a.handler.From)
 	stripOriginal(r, d.found)
-	a.handler.introduce(r, d.key, use.call.RequestID)
+	a.handler.protectCaches(w.Header(), a.handler.introduce(r, d.key, used.call.RequestID), &d)
 	return caddyauth.User{ID: d.key.ID(), Metadata: map[string]string{
 		"name":  d.key.Name(),
 		"org":   d.key.Org(),

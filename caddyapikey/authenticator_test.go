@@ -36,4 +36,8 @@ func TestAuthenticatorInNativeJSON(t *testing.T) {
 			t.Errorf("%s: status %d", name, got.Status)
 		}
 	}
+	// Whoever ends a key has to be told that it is in use, here as everywhere.
+	if got := r.Manage("POST", "/keys/"+id+"/revoke", ""); got.Status != 409 || got.Reason() != "recently-used" {
+		t.Errorf("revoking a key in use: status %d %s", got.Status, got.Body)
+	}
 }

@@ -26,14 +26,17 @@ type decision struct {
 	addr      netip.Addr // of the client, once somebody asked for it
 	addrKnown bool
 
-	claim   signature // that the request carries, proven or not
-	release func()    // gives back what the body takes, nil for nothing
+	claim signature // that the request carries, proven or not
+	ends  []func()  // give back what bodies in memory take
 }
+
+// atEnd has something called when the request was served.
+func (d *decision) atEnd(f func()) { d.ends = append(d.ends, f) }
 
 // done is called when the request was served.
 func (d *decision) done() {
-	if d.release != nil {
-		d.release()
+	for _, f := range d.ends {
+		f()
 	}
 }
 

@@ -1,12 +1,9 @@
 package caddyapikey
 
 import (
-	"context"
 	"fmt"
 	"net/http"
 	"regexp"
-	"slices"
-	"strings"
 	"sync/atomic"
 
 	"go.uber.org/zap"
@@ -97,8 +94,8 @@ type Handler struct {
 	logger *zap.Logger
 	strict Strict
 	owned  headerOwner
-	vary   []string // the Vary line that tells caches keys apart; never changed
-	nonces *nonces  // that signed requests used
+	vary   string  // the Vary line that tells caches keys apart
+	nonces *nonces // that signed requests used
 	place  *atomic.Pointer[place]
 
 	challengeMissing, challengeUnknown []string // never changed
@@ -164,63 +161,6 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	return h.provisionRules(ctx)
 }
 
-// provisionSources sets the default places of a key, and warns of a risky one.
-func (h *Handler) provisionSources() error {
-	if len(h.From) == 0 {
-		h.From = []Source{{Kind: SourceBearer}, {Kind: SourceHeader, Name: "X-API-Key"}}
-	}
-	if err := normalizeSources(h.From); err != nil {
-		return err
-	}
-	if err := learnNames(namesOf(h.From)); err != nil {
-		return err
-	}
-	var names []string
-	for _, s := range h.From {
-		if name := s.headerName(); name != "" && !slices.Contains(names, name) {
-			names = append(names, name)
-		}
-		if s.Kind == SourceQuery {
-			h.logger.Warn("keys in the query end up in logs, histories and Referer headers; prefer a header",
-				zap.String("parameter", s.Name))
-			h.app.keysInQuery.Store(true)
-		}
-	}
-	if len(names) > 0 {
-		h.vary = []string{strings.Join(names, ", ")}
-	}
-	return nil
-}
-
-// credentialPlaces returns where something may stand that lets in whoever reads
-// it in a log. Other signatures than a bewit are used up by then.
-func (h *Handler) credentialPlaces() []Source {
-	if h.Signature.Hawk.Bewit == 0 {
-		return h.From
-	}
-	return append(slices.Clone(h.From), Source{Kind: SourceQuery, Name: bewitParam})
-}
-
-// normalizeSources checks a whole list of places and brings it into canonical
-// form.
-func normalizeSources(sources []Source) error {
-	for i := range sources {
-		if err := sources[i].normalize(); err != nil {
-			return err
-		}
-		if slices.Contains(sources[:i], sources[i]) {
-			return fmt.Errorf("from %s is given twice", sources[i])
-		}
-		for _, other := range sources[:i] {
-			if other.headerName() == "Authorization" && sources[i].headerName() == "Authorization" &&
-				(other.Kind == SourceHeader || sources[i].Kind == SourceHeader) {
-				return fmt.Errorf("from %s and from %s read the same header in two ways; leave one out", other, sources[i])
-			}
-		}
-	}
-	return nil
-}
-
 // ServeHTTP decides about one request: strict checks, the rules that match,
 // exactly one credential, the key in force, its address list, its scopes; then
 // it strips the credential, sets the identity and hands on.
@@ -269,7 +209,6 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request, next caddyhttp.H
 	if d.why != nil {
 		return next.ServeHTTP(a.meter(w, h.introduce(r, keyring.Proven{}, 0)), r)
 	}
-	h.protectCaches(w.Header(), d.found, d.signed)
 	if !d.key.IsZero() && !h.KeepCredential && h.Mode == modeEnforce {
 		if d.signed != nil {
 			d.signed.strip(r)
@@ -279,11 +218,13 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request, next caddyhttp.H
 		}
 	}
 	h.warnOfEnd(r, d, a)
-	w = a.meter(w, h.introduce(r, d.key, a.call.RequestID))
+	meter := h.introduce(r, d.key, a.call.RequestID)
+	h.protectCaches(w.Header(), meter, d)
+	w = a.meter(w, meter)
 	if d.signed == nil {
 		return next.ServeHTTP(w, r)
 	}
-	w, finish := h.answerSigned(w, d.signed)
+	w, finish := h.answerSigned(w, d)
 	if err := next.ServeHTTP(w, r); err != nil {
 		return err
 	}
@@ -294,50 +235,21 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request, next caddyhttp.H
 // another. Caches do so by themselves for Authorization only (RFC 9111 section
 // 3.5), and not if the upstream calls the response public, nor for what they
 // stored of an optional route.
-func (h *Handler) protectCaches(header http.Header, f found, signed signature) {
+//
+// The line stands in the visitor's own meter: Caddy's header handler replaces
+// text in header lines where they are, so that no two answers may share one.
+func (h *Handler) protectCaches(header http.Header, own *answerMeter, d *decision) {
 	switch {
-	case h.vary == nil:
+	case h.vary == "":
 	case header["Vary"] == nil:
-		header["Vary"] = h.vary // shared: it is full, so adding to it copies it
+		own.vary[0] = h.vary
+		header["Vary"] = own.vary[:]
 	default:
-		header["Vary"] = append(header["Vary"], h.vary...)
+		header["Vary"] = append(header["Vary"], h.vary)
 	}
-	if f.source != nil && f.source.Kind == SourceQuery || signed != nil {
+	if d.found.source != nil && d.found.source.Kind == SourceQuery || d.signed != nil {
 		header.Add("Cache-Control", "private")
 	}
-}
-
-// withhold removes keys of ours from a request that needs none, so that they do
-// not travel on. What is not ours is the upstream's and stays; but two in one
-// place are nobody's, and go.
-func (h *Handler) withhold(r *http.Request) {
-	kr := h.app.Keyring()
-	if kr == nil || h.KeepCredential || h.Mode != modeEnforce {
-		return
-	}
-	for i := range h.From {
-		f, result := extract(r, h.From[i:i+1])
-		switch {
-		case result == extractSeveral || result == extractAmbiguous:
-			f.source = &h.From[i] // without a token: the Referer goes, too
-		case result != extractOne || !kr.Knows(f.token, h.app.Prefix):
-			continue
-		}
-		strip(r, f, h.From)
-		stripOriginal(r, f)
-	}
-}
-
-// stripOriginal removes a key in the query also from the request as it came in,
-// which placeholders show and Caddy goes back to when it runs error routes.
-func stripOriginal(r *http.Request, f found) {
-	original, ok := r.Context().Value(caddyhttp.OriginalRequestCtxKey).(http.Request)
-	if !ok || f.source.Kind != SourceQuery || original.URL == nil {
-		return
-	}
-	stripQuery(&original, f.source.Name)
-	// In place: the placeholders look at this very request.
-	*r = *r.WithContext(context.WithValue(r.Context(), caddyhttp.OriginalRequestCtxKey, original))
 }
 
 // Interface guards

@@ -160,7 +160,7 @@ func TestReplayAfterOtherSkew(t *testing.T) {
 			site := func(skew string) string {
 				return strings.Replace(signedSite, "signature hawk message {", "signature hawk message {\nskew "+skew, 1)
 			}
-			r := rig.New(t, "", site("30s"))
+			r := rig.New(t, "", site("3s"))
 			s := newSigner(t, r, exporter)
 			if !signs(t, s) {
 				t.Fatal("a new request is refused")
@@ -177,7 +177,7 @@ func TestReplayAfterOtherSkew(t *testing.T) {
 				}
 			}
 			leave(t)
-			r.Load("", site("30s"))
+			r.Load("", site("3s"))
 			if answer := r.Do(used); answer.Status == http.StatusOK {
 				t.Error("a replay was let in")
 			}

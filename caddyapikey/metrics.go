@@ -35,7 +35,7 @@ func newCollector() *collector {
 	}
 	c := &collector{
 		decisions:   desc("decisions_total", "Requests decided about, by site, result and, if refused, reason.", "site", "result", "reason"),
-		keys:        desc("keys", "Keys that are not deleted."),
+		keys:        desc("keys", "Keys that are not deleted, by state; expired ones are active.", "state"),
 		credentials: desc("credentials", "Credentials of these keys, ended ones included."),
 		orgs:        desc("orgs", "Orgs."),
 		damaged:     desc("damaged_records", "Records that fail their checksum; their keys are refused."),
@@ -124,7 +124,9 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 		return
 	}
 	stats := kr.Stats()
-	gauge(c.keys, float64(stats.Keys))
+	gauge(c.keys, float64(stats.Active), string(keyring.StateActive))
+	gauge(c.keys, float64(stats.Suspended), string(keyring.StateSuspended))
+	gauge(c.keys, float64(stats.Revoked), string(keyring.StateRevoked))
 	gauge(c.credentials, float64(stats.Credentials))
 	gauge(c.orgs, float64(stats.Orgs))
 	gauge(c.damaged, float64(stats.Damaged))

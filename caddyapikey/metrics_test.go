@@ -106,13 +106,40 @@ func TestMetrics(t *testing.T) {
 
 	t.Run("gauges", func(t *testing.T) {
 		families := scrape(t, r)
-		for name, want := range map[string]float64{"keys": 1, "credentials": 1, "orgs": 1, "damaged_records": 0, "index_revision": 2} {
+		for name, want := range map[string]float64{"credentials": 1, "orgs": 1, "damaged_records": 0, "index_revision": 2} {
 			if got := valueOf(families, "caddy_api_keys_"+name); got != want {
 				t.Errorf("%s is %v, want %v", name, got, want)
 			}
 		}
 		if age := valueOf(families, "caddy_api_keys_index_age_seconds"); age < 0 || age > 5 {
 			t.Errorf("the index is %v s old", age)
+		}
+	})
+	t.Run("keys by state", func(t *testing.T) {
+		id, _ := r.Create(`{"name":"of many states"}`)
+		for _, step := range []struct {
+			do   string
+			want [3]float64 // active, suspended, revoked
+		}{
+			{"", [3]float64{2, 0, 0}},
+			{"suspend", [3]float64{1, 1, 0}},
+			{"resume", [3]float64{2, 0, 0}},
+			{"revoke", [3]float64{1, 0, 1}},
+			{"delete", [3]float64{1, 0, 0}},
+		} {
+			switch step.do {
+			case "":
+			case "delete":
+				r.Manage("DELETE", "/keys/"+id, "")
+			default:
+				r.Manage("POST", "/keys/"+id+"/"+step.do, "")
+			}
+			families := scrape(t, r)
+			for i, state := range []string{"active", "suspended", "revoked"} {
+				if got := valueOf(families, "caddy_api_keys_keys", "state", state); got != step.want[i] {
+					t.Errorf("%s: %v keys are %s, want %v", step.do, got, state, step.want[i])
+				}
+			}
 		}
 	})
 	t.Run("over reloads", func(t *testing.T) {
@@ -129,7 +156,7 @@ func TestMetrics(t *testing.T) {
 			t.Fatal("a directory was taken for a store")
 		}
 		want("after a rejected reload", first)
-		if got := metricOf(t, r, "caddy_api_keys_keys"); got != 1 {
+		if got := metricOf(t, r, "caddy_api_keys_keys", "state", "active"); got != 1 {
 			t.Errorf("after a rejected reload there are %v keys", got)
 		}
 		r.Create(`{"name":"y"}`)

@@ -33,12 +33,7 @@ type nonces struct {
 }
 
 // ring returns nil while the app is not running.
-func (n *nonces) ring() *hmacsig.NonceRing {
-	if p := n.open.Load(); p != nil {
-		return p.NonceRing
-	}
-	return nil
-}
+func (n *nonces) ring() *pooledRing { return n.open.Load() }
 
 // pooledRing makes a ring a value of the pool.
 type pooledRing struct {
@@ -48,9 +43,27 @@ type pooledRing struct {
 	file   string // "" for a store that keeps none
 	logger *zap.Logger
 
+	// Until when nonces may have been used that this ring does not know, by the
+	// clock as it was, and when that was said, by the monotonic clock.
+	lost, since time.Time
+
 	// A later configuration runs without this ring, so that it does not know
 	// what was used since.
 	left atomic.Bool
+}
+
+// Use is that of the ring. If the clock was set ahead soon after the ring lost
+// what had been used, then it was behind at that time: a machine that comes back
+// from a power failure is told the time a moment later. What is not known ends by
+// the right time as much later.
+func (p *pooledRing) Use(credential string, second int64, nonce string, now time.Time) error {
+	// When twice the window is over, all that was signed for that time is stale.
+	if elapsed := time.Since(p.since); !p.lost.IsZero() && elapsed <= 2*p.window+2*time.Second {
+		if ahead := now.Add(-elapsed); ahead.After(p.lost) {
+			p.Lose(ahead)
+		}
+	}
+	return p.NonceRing.Use(credential, second, nonce, now)
 }
 
 // Destruct saves the ring when the last configuration let go of it.
@@ -114,15 +127,9 @@ func (a *App) leaveRings() error {
 	if len(a.rings) == 0 {
 		return nil // nothing is used meanwhile
 	}
-	used := func(window time.Duration) bool {
-		return slices.ContainsFunc(a.rings, func(n *nonces) bool { return n.window == window })
+	for _, p := range a.otherRings() {
+		p.left.Store(true)
 	}
-	nonceRings.Range(func(_, value any) bool {
-		if p := value.(*pooledRing); p.store == a.store.StoreKey() && !used(p.window) {
-			p.left.Store(true)
-		}
-		return true
-	})
 	keeper, ok := a.store.(nonceKeeper)
 	if !ok {
 		return nil
@@ -134,9 +141,11 @@ func (a *App) leaveRings() error {
 	}
 	for _, entry := range entries {
 		text, ours := strings.CutPrefix(entry.Name(), base+".")
-		if window, err := time.ParseDuration(text); !ours || err != nil || used(window) {
+		window, err := time.ParseDuration(text)
+		if !ours || err != nil || a.hasWindow(window) {
 			continue
 		}
+		a.leftWindow = max(a.leftWindow, window)
 		if err := os.Remove(filepath.Join(dir, entry.Name())); err != nil {
 			return fmt.Errorf("used nonces: %w", err)
 		}
@@ -144,35 +153,64 @@ func (a *App) leaveRings() error {
 	return nil
 }
 
+func (a *App) hasWindow(window time.Duration) bool {
+	return slices.ContainsFunc(a.rings, func(n *nonces) bool { return n.window == window })
+}
+
+// otherRings returns the rings of the same store for windows that this
+// configuration does not have: another one has them.
+func (a *App) otherRings() []*pooledRing {
+	var others []*pooledRing
+	nonceRings.Range(func(_, value any) bool {
+		if p := value.(*pooledRing); p.store == a.store.StoreKey() && !a.hasWindow(p.window) {
+			others = append(others, p)
+		}
+		return true
+	})
+	return others
+}
+
+// lost returns until when nonces may have been used that a new ring for a window
+// does not know. Who had a longer window let in signatures of times that are yet
+// to come into this one.
+func (a *App) lost(window time.Duration, kr *keyring.Keyring) time.Time {
+	longest := max(window, a.leftWindow)
+	for _, p := range a.otherRings() {
+		longest = max(longest, p.window)
+	}
+	return kr.Now().Add(longest - window)
+}
+
 func (a *App) openRing(n *nonces, kr *keyring.Keyring) error {
 	if n.open.Load() != nil {
 		return nil
 	}
-	value, _, err := nonceRings.LoadOrNew(a.ringKey(n), func() (caddy.Destructor, error) { return a.loadRing(n, kr) })
+	lost := a.lost(n.window, kr) // not while the pool waits for the ring
+	value, _, err := nonceRings.LoadOrNew(a.ringKey(n), func() (caddy.Destructor, error) { return a.loadRing(n, kr, lost) })
 	if err != nil {
 		return err
 	}
 	p := value.(*pooledRing)
 	if p.left.Swap(false) {
-		p.Lose(kr.Now())
+		p.Lose(lost)
 	}
 	n.open.Store(p)
 	return nil
 }
 
-// loadRing makes a ring of what the last process saved. If that is lost, it
-// refuses what the last process may have accepted; where no key could sign,
-// there was nothing.
-func (a *App) loadRing(n *nonces, kr *keyring.Keyring) (*pooledRing, error) {
+// loadRing makes a ring of what the last process saved. If there is nothing, it
+// refuses what may have been accepted until lost; where no key could sign, there
+// was nothing.
+func (a *App) loadRing(n *nonces, kr *keyring.Keyring, lost time.Time) (*pooledRing, error) {
 	p := &pooledRing{store: a.store.StoreKey(), window: n.window, logger: a.logger}
 	limits := hmacsig.NonceLimits{Window: n.window}
-	lost := kr.Now()
 	if !kr.HasSigners() {
 		lost = time.Time{}
 	}
+	since := time.Now()
 	keeper, ok := a.store.(nonceKeeper)
 	if !ok {
-		p.NonceRing = hmacsig.NewNonceRing(limits, lost)
+		p.NonceRing, p.lost, p.since = hmacsig.NewNonceRing(limits, lost), lost, since
 		return p, nil
 	}
 	p.file = fmt.Sprintf("%s.%s", keeper.NonceFile(), n.window)
@@ -183,7 +221,7 @@ func (a *App) loadRing(n *nonces, kr *keyring.Keyring) (*pooledRing, error) {
 			a.logger.Warn("which signatures were used before the start is not known, so that signed requests are refused until it does not matter any more",
 				zap.String("file", p.file), zap.Duration("for", n.window), zap.Error(err))
 		}
-		ring = hmacsig.NewNonceRing(limits, lost)
+		ring, p.lost, p.since = hmacsig.NewNonceRing(limits, lost), lost, since
 	case err != nil:
 		return nil, fmt.Errorf("used nonces: %w", err)
 	}
@@ -205,11 +243,17 @@ func loadNonceFile(limits hmacsig.NonceLimits, path string) (*hmacsig.NonceRing,
 	return ring, err
 }
 
-// releaseRings gives back what openRings took.
+// releaseRings gives back what openRings took. Where another configuration goes
+// on with other rings, those that nobody has any more are not saved: they would
+// be out of date when they are loaded.
 func (a *App) releaseRings() error {
 	var errs []error
+	goesOn := len(a.otherRings()) > 0
 	for _, n := range a.rings {
-		if n.open.Swap(nil) != nil {
+		if p := n.open.Swap(nil); p != nil {
+			if refs, _ := nonceRings.References(a.ringKey(n)); goesOn && refs == 1 {
+				p.left.Store(true)
+			}
 			_, err := nonceRings.Delete(a.ringKey(n))
 			errs = append(errs, err)
 		}

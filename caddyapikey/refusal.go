@@ -61,6 +61,7 @@ var (
 	brokenBody      = &refusal{"broken_body", http.StatusBadRequest, "Body cut off", "The body did not arrive whole.", true}
 	largeBody       = &refusal{"body_too_large", http.StatusRequestEntityTooLarge, "Body too large", "The body is longer than a signed body may be here.", true}
 	crowded         = &refusal{"too_many_bodies", http.StatusServiceUnavailable, "Busy", "Too many signed bodies are being checked; try again shortly.", true}
+	bodyQuota       = &refusal{"body_quota", http.StatusTooManyRequests, "Too many signed bodies", "The key has as many signed bodies in memory as it may; let some end first.", true}
 	wrongExt        = &refusal{"wrong_ext", http.StatusForbidden, "Wrong ext", "The attribute ext is not the org that the key belongs to.", true}
 	mustNotSign     = &refusal{"signing_off", http.StatusUnauthorized, "Signing is off", "The key is not accepted on signed requests.", true}
 	orgSuspended    = &refusal{"suspended_org", http.StatusForbidden, "Organisation suspended", "The organisation that the API key belongs to is suspended.", true}
@@ -124,7 +125,7 @@ func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, d *decision) er
 	if d.why.status == http.StatusUnauthorized || d.why == missingScope || d.why == severalKeys {
 		header["Www-Authenticate"] = append(header["Www-Authenticate"], h.challenges(d)...)
 		if d.why.status == http.StatusUnauthorized && h.Signature.accepts(schemeMessage) {
-			header["Accept-Signature"] = h.Signature.wanted(r.ContentLength != 0)
+			header.Set("Accept-Signature", h.Signature.wanted(r.ContentLength != 0))
 		}
 	}
 	switch d.why.status {

@@ -15,9 +15,9 @@ import (
 // answerSigned returns a writer that signs the answer to a request signed with
 // Hawk, if that is asked for, and what has to be called when the answer is
 // complete.
-func (h *Handler) answerSigned(w http.ResponseWriter, s signature) (http.ResponseWriter, func() error) {
+func (h *Handler) answerSigned(w http.ResponseWriter, d *decision) (http.ResponseWriter, func() error) {
 	none := func() error { return nil }
-	hawk, ok := s.(*hawkSignature)
+	hawk, ok := d.signed.(*hawkSignature)
 	if !ok {
 		return w, none
 	}
@@ -28,9 +28,11 @@ func (h *Handler) answerSigned(w http.ResponseWriter, s signature) (http.Respons
 	case serverAuthHash:
 		held := &heldWriter{
 			signedWriter: signedWriter{ResponseWriterWrapper: &caddyhttp.ResponseWriterWrapper{ResponseWriter: w}, proof: hawk.proof, logger: h.logger},
+			key:          d.key.ID(),
 			limit:        int(h.Signature.BodyLimit),
 			head:         hawk.r.Method == http.MethodHead,
 		}
+		d.atEnd(held.drop)
 		return held, held.finish
 	}
 	return w, none
@@ -96,9 +98,10 @@ func (w *signedWriter) begin() {
 }
 
 // heldWriter holds an answer back until it is whole, to sign its body, too. What
-// is longer than limit goes out signed without it.
+// is longer than limit, or finds no room, goes out signed without it.
 type heldWriter struct {
 	signedWriter
+	key    string // whose room it takes
 	limit  int
 	head   bool
 	status int
@@ -124,8 +127,8 @@ func (w *heldWriter) Write(p []byte) (int, error) {
 	if w.passed {
 		return w.signedWriter.Write(p)
 	}
-	if w.body.Len()+len(p) <= w.limit {
-		return w.body.Write(p)
+	if w.body.Len()+len(p) <= w.limit && bodies.take(w.key, int64(len(p))) == nil {
+		return w.body.Write(p) // which takes all
 	}
 	if err := w.pass(); err != nil {
 		return 0, err
@@ -165,8 +168,14 @@ func (w *heldWriter) pass() error {
 		return nil // some answers may have no body, not even an empty one
 	}
 	_, err := w.signedWriter.Write(w.body.Bytes())
-	w.body.Reset()
+	w.drop()
 	return err
+}
+
+// drop gives back what the held body takes.
+func (w *heldWriter) drop() {
+	bodies.give(w.key, int64(w.body.Len()))
+	w.body = bytes.Buffer{}
 }
 
 // finish signs and sends what is held. The answer to HEAD has no body to hash.

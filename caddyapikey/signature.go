@@ -55,7 +55,7 @@ type Signature struct {
 	// Options of Hawk.
 	Hawk *Hawk `json:"hawk,omitempty"`
 
-	wantedBare, wantedBody []string // values of Accept-Signature; never changed
+	wantedBare, wantedBody string // values of Accept-Signature
 }
 
 // Hawk has options of the Hawk scheme.
@@ -119,8 +119,8 @@ func (s *Signature) provision() error {
 		}
 		s.Cover[i] = strings.ToLower(field)
 	}
-	s.wantedBare = []string{s.policy().AcceptSignature(false)}
-	s.wantedBody = []string{s.policy().AcceptSignature(true)}
+	s.wantedBare = s.policy().AcceptSignature(false)
+	s.wantedBody = s.policy().AcceptSignature(true)
 	if s.Hawk == nil {
 		s.Hawk = new(Hawk)
 	}
@@ -190,7 +190,7 @@ func (h *Handler) provisionSignature() error {
 
 // wanted returns the value of Accept-Signature for a request with a body or
 // without.
-func (s *Signature) wanted(body bool) []string {
+func (s *Signature) wanted(body bool) string {
 	if body {
 		return s.wantedBody
 	}

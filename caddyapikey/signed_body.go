@@ -5,7 +5,6 @@ import (
 	"errors"
 	"io"
 	"net/http"
-	"sync/atomic"
 )
 
 // How a signed body is handled, see Rule.SignedBody.
@@ -14,12 +13,6 @@ const (
 	bodyStream = "stream"
 	bodyOff    = "off"
 )
-
-// maxBuffered bounds the bodies that wait for their digest, over all sites. Who
-// makes one wait has proven a key.
-const maxBuffered = 512 << 20
-
-var buffered atomic.Int64
 
 // bodyRule returns how the rules that match want a signed body handled: the
 // strictest of what they say, and the smallest limit.
@@ -99,8 +92,8 @@ func whyBody(err error) *refusal {
 	return badDigest
 }
 
-// bufferBody reads the whole body, checks it, and puts it back. It counts against
-// maxBuffered until d.release.
+// bufferBody reads the whole body, checks it, and puts it back. It takes room
+// until the end of the request.
 func bufferBody(r *http.Request, d *decision, digest bodyDigest, limit int64) *refusal {
 	if r.ContentLength > limit {
 		return largeBody
@@ -109,11 +102,11 @@ func bufferBody(r *http.Request, d *decision, digest bodyDigest, limit int64) *r
 	if r.ContentLength > 0 {
 		room = r.ContentLength
 	}
-	if buffered.Add(room) > maxBuffered {
-		buffered.Add(-room)
-		return crowded
+	key := d.key.ID()
+	if why := bodies.take(key, room); why != nil {
+		return why
 	}
-	d.release = func() { buffered.Add(-room) }
+	d.atEnd(func() { bodies.give(key, room) })
 	var whole bytes.Buffer
 	n, err := io.Copy(&whole, io.LimitReader(r.Body, limit+1))
 	why := (*refusal)(nil)
@@ -130,7 +123,7 @@ func bufferBody(r *http.Request, d *decision, digest bodyDigest, limit int64) *r
 		putBack(r, whole.Bytes())
 		return why
 	}
-	buffered.Add(n - room) // a length that nobody announced is known now
+	bodies.give(key, room-n) // a length that nobody announced is known now
 	room = n
 	r.Body = heldBody{bytes.NewReader(whole.Bytes()), r.Body}
 	r.ContentLength = n

@@ -144,6 +144,21 @@ func (a *App) openUseRecord() error {
 	return nil
 }
 
+// keepAnew has the record of use keep what this configuration says, which may
+// have found it open. It is called when the configuration runs: what one that is
+// refused says must not throw anything away.
+func (a *App) keepAnew() {
+	u := a.use.Load()
+	if u == nil {
+		return
+	}
+	keep := a.keep()
+	if store, ok := u.store.(interface{ SetKeep(usage.Keep) }); ok {
+		store.SetKeep(keep)
+	}
+	u.SetLastCalls(keep.Last)
+}
+
 // scrubRules is for what clients send that is kept.
 var scrubRules currentRules
 

@@ -213,7 +213,7 @@ func TestListsOfTheCaddyfilePage(t *testing.T) {
 		real       []string
 	}{
 		{"strict checks", rows(section(page, "## Strict checks")), firsts(read(t, "../caddyapikey/strict.go"), `(?m)^\t\{"([a-z0-9_]+)", http\.`)},
-		{"lines of a rule", rows(section(page, "### Lines of a rule")), listed(t, "../caddyapikey/caddyfile.go", `unknown condition %q: write ([^"]*)"`)},
+		{"lines of a rule", rows(section(page, "### Lines of a rule")), listed(t, "../caddyapikey/rule_caddyfile.go", `unknown condition %q: write ([^"]*)"`)},
 		{"global options", firsts(section(page, "## Global option `api_keys`"), `(?m)^### (\S+)$`), listed(t, "../caddyapikey/app_caddyfile.go", `unknown option %q: write ([^"]*)"`)},
 		{"options and rules", firsts(section(page, "## Rules")+section(page, "## Options"), `(?m)^### (\S+)$`), options},
 		{"conditions and options in the grammar", firsts(firstFence(section(page, "## Directive `api_key`")), `(?m)^\t([a-z_]+)\b`), options},

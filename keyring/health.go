@@ -9,6 +9,9 @@ import (
 // Stats are figures of the index.
 type Stats struct {
 	Keys        int // keys that are not deleted
+	Active      int // of them, expired ones included
+	Suspended   int // of them
+	Revoked     int // of them
 	Credentials int
 	Orgs        int
 	Damaged     int           // records refused because they fail their checksum
@@ -22,8 +25,9 @@ func (k *Keyring) Stats() Stats {
 	k.mu.Lock()
 	revision, proved := k.seen.Revision, k.proved
 	k.mu.Unlock()
-	keys, credentials, damaged := s.stats()
-	return Stats{keys, credentials, s.orgCount, damaged, revision, time.Since(proved)}
+	stats := s.stats()
+	stats.Revision, stats.Age = revision, time.Since(proved)
+	return stats
 }
 
 // Fault is one thing that is wrong with a keyring which still answers.

@@ -32,6 +32,8 @@ type index struct {
 	slots       uint32   // cold slots ever used; slot 0 is none
 	freeSlots   []uint32 // of these, those that can be used again
 	keys        int
+	active      int // of them
+	revoked     int // of them
 	credentials int
 	damaged     map[string]struct{}
 	idle        map[string]struct{} // keys whose rotation ends when its old credentials are idle
@@ -123,6 +125,8 @@ func (ix *index) publish() {
 		orgs:        ix.orgs.pages.freeze(),
 		origins:     ix.origins.parts.freeze(),
 		keys:        ix.keys,
+		active:      ix.active,
+		revoked:     ix.revoked,
 		credentials: ix.credentials,
 		orgCount:    ix.orgs.records,
 		damaged:     len(ix.damaged),

@@ -101,8 +101,19 @@ func (sc *script) check(t *testing.T, m *model, s *snapshot) {
 			t.Fatalf("hasOrigin(%s) = %v, want %v", o, !origins[o], origins[o])
 		}
 	}
-	if keys, creds, damaged := s.stats(); keys != len(m.keys) || creds != credentials || damaged != len(m.damaged) {
-		t.Fatalf("stats = %d %d %d, want %d %d %d", keys, creds, damaged, len(m.keys), credentials, len(m.damaged))
+	want := Stats{Keys: len(m.keys), Credentials: credentials, Orgs: s.orgCount, Damaged: len(m.damaged)}
+	for _, k := range m.keys {
+		switch k.State {
+		case StateActive:
+			want.Active++
+		case StateRevoked:
+			want.Revoked++
+		default:
+			want.Suspended++
+		}
+	}
+	if got := s.stats(); got != want {
+		t.Fatalf("stats = %+v, want %+v", got, want)
 	}
 }
 

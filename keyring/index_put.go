@@ -19,6 +19,7 @@ func (ix *index) put(k *Key) {
 		p := ix.profiles.at(prof)
 		p.orgSlot = ix.orgs.acquire(p.orgName)
 	}
+	ix.countState(k.State, 1)
 	if !k.State.Final() {
 		ix.live(prof, 1)
 	}
@@ -102,12 +103,24 @@ next:
 
 func (ix *index) dropProfile(old cold) {
 	slot := old.profile()
+	ix.countState(old.state(), -1)
 	if !old.state().Final() {
 		ix.live(slot, -1)
 	}
 	p := ix.profiles.at(slot)
 	if ix.profiles.release(slot) {
 		ix.orgs.release(p.orgName, p.orgSlot)
+	}
+}
+
+// countState counts the keys of a state. Those of a state that this version does
+// not know are not in force, and count as suspended with the rest.
+func (ix *index) countState(s State, delta int) {
+	switch s {
+	case StateActive:
+		ix.active += delta
+	case StateRevoked:
+		ix.revoked += delta
 	}
 }
 

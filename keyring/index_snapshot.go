@@ -13,6 +13,8 @@ type snapshot struct {
 	origins  []*originPart
 
 	keys        int
+	active      int // of them
+	revoked     int // of them
 	credentials int
 	orgCount    int
 	damaged     int
@@ -52,10 +54,17 @@ func (s *snapshot) allKeys(yield func(indexedKey) bool) {
 	}
 }
 
-// stats returns how many keys and credentials there are, ended ones included,
-// and how many records of the store are damaged.
-func (s *snapshot) stats() (keys, credentials, damaged int) {
-	return s.keys, s.credentials, s.damaged
+// stats returns the figures that depend on nothing but what is held.
+func (s *snapshot) stats() Stats {
+	return Stats{
+		Keys:        s.keys,
+		Active:      s.active,
+		Suspended:   s.keys - s.active - s.revoked,
+		Revoked:     s.revoked,
+		Credentials: s.credentials,
+		Orgs:        s.orgCount,
+		Damaged:     s.damaged,
+	}
 }
 
 // hasOrigin reports whether a key that is not final lists this browser origin.

@@ -129,8 +129,8 @@ func TestIndexSharedDigest(t *testing.T) {
 	if id := mustFind(t, ix.snapshot(), testDigest(1)).keyID(); id != testKeyID(2) {
 		t.Errorf("found %s", id)
 	}
-	if keys, credentials, _ := ix.snapshot().stats(); keys != 1 || credentials != 2 {
-		t.Errorf("%d keys, %d credentials", keys, credentials)
+	if got := ix.snapshot().stats(); got.Keys != 1 || got.Credentials != 2 {
+		t.Errorf("%+v", got)
 	}
 }
 
@@ -192,7 +192,7 @@ func TestIndexMemory(t *testing.T) { // alone: it measures the heap
 	before := heap()
 	ix := load(n)
 	perKey := float64(heap()-before) / n
-	if keys, _, _ := ix.snapshot().stats(); keys != n {
+	if keys := ix.snapshot().stats().Keys; keys != n {
 		t.Fatalf("%d keys", keys)
 	}
 	if perKey > 200 {

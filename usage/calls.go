@@ -31,10 +31,11 @@ func (r *Recorder) takeCalls(b *Batch, now time.Time) []Call {
 	slices.SortFunc(slots, func(a, b *slot) int {
 		return cmp.Or(bytes.Compare(a.seen.Key[:], b.seen.Key[:]), a.seen.Began.Compare(b.seen.Began))
 	})
+	lastCalls := int(r.lastCalls.Load())
 	var calls []Call
 	for i, s := range slots {
 		// Older ones of a busy key would be dropped by the store anyway.
-		if newer := i + r.opts.LastCalls; newer < len(slots) && slots[newer].seen.Key == s.seen.Key {
+		if newer := i + lastCalls; newer < len(slots) && slots[newer].seen.Key == s.seen.Key {
 			continue
 		}
 		calls = append(calls, r.call(s))

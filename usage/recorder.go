@@ -50,9 +50,10 @@ type Recorder struct {
 	scopes    scopeSet
 	followers followers
 
-	err     atomic.Pointer[error] // of the last attempt
-	written atomic.Int64          // when the last batch was written, Unix milliseconds
-	lost    atomic.Uint64         // calls
+	err       atomic.Pointer[error] // of the last attempt
+	lastCalls atomic.Int64          // how many are kept of each key
+	written   atomic.Int64          // when the last batch was written, Unix milliseconds
+	lost      atomic.Uint64         // calls
 
 	wake   chan struct{}
 	stop   chan struct{}
@@ -62,9 +63,6 @@ type Recorder struct {
 
 // NewRecorder returns a recorder that writes to store until it is closed.
 func NewRecorder(store Store, opts Options) *Recorder {
-	if opts.LastCalls <= 0 {
-		opts.LastCalls = DefaultLastCalls
-	}
 	r := &Recorder{
 		store:  store,
 		opts:   opts,
@@ -74,11 +72,21 @@ func NewRecorder(store Store, opts Options) *Recorder {
 		stop:   make(chan struct{}),
 		ended:  make(chan struct{}),
 	}
+	r.SetLastCalls(opts.LastCalls)
 	r.idKey = randomUint64()
 	r.hour = hourOf(time.Now())
 	r.written.Store(time.Now().UnixMilli())
 	go r.run()
 	return r
+}
+
+// SetLastCalls sets how many calls of each key are kept from now on; 0 is
+// DefaultLastCalls.
+func (r *Recorder) SetLastCalls(n int) {
+	if n <= 0 {
+		n = DefaultLastCalls
+	}
+	r.lastCalls.Store(int64(n))
 }
 
 // Route returns the number of a route, for Use. It keeps r.
