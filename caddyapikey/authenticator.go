@@ -55,6 +55,7 @@ func (a *Authenticator) Authenticate(w http.ResponseWriter, r *http.Request) (ca
 	a.handler.decide(r, &d)
 	a.handler.record(r, &d, true)
 	if d.why != nil {
+		doubtCredential(r, d.why)
 		return caddyauth.User{}, false, nil
 	}
 	a.handler.protectCaches(w.Header(), d.found, nil)
