@@ -10,10 +10,11 @@ import (
 // route is one method on one path.
 type route struct {
 	method string
-	path   string   // below root; {x} is any one segment
-	query  []string // the query parameters it knows
-	static bool     // answers without the running app
-	event  string   // what event handlers are told when it succeeded, "" for nothing
+	path   string            // below root; {x} is any one segment
+	query  []string          // the query parameters it knows
+	static bool              // answers without the running app
+	find   func(*call) error // of the running app, nil for that of the keys
+	event  string            // what event handlers are told when it succeeded, "" for nothing
 	serve  func(*call) error
 }
 
@@ -42,6 +43,10 @@ var routes = []route{
 	{method: http.MethodPatch, path: "orgs/{org}", serve: (*call).patchOrg, event: "api_key_org_changed"},
 	{method: http.MethodPost, path: "orgs/{org}/suspend", serve: (*call).suspendOrg, event: "api_key_org_suspended"},
 	{method: http.MethodPost, path: "orgs/{org}/resume", serve: (*call).resumeOrg, event: "api_key_org_resumed"},
+
+	{method: http.MethodGet, path: "lockouts", serve: (*call).listLockouts, query: lockoutParams, find: (*call).findLockouts},
+	{method: http.MethodPost, path: "lockouts", serve: (*call).lock, find: (*call).findLockouts, event: "api_key_lockout"},
+	{method: http.MethodDelete, path: "lockouts/{address}", serve: (*call).unlock, query: []string{"lockout"}, find: (*call).findLockouts, event: "api_key_lockout_released"},
 
 	{method: http.MethodGet, path: "backup", serve: (*call).backup},
 	{method: http.MethodGet, path: "health", serve: (*call).health, static: true},

@@ -121,8 +121,8 @@ func (a *Lockouts) List(name string, after netip.Prefix, limit int) (list []lock
 	return list, more, nil
 }
 
-// ErrExempt says that a lock would have no effect.
-var ErrExempt = errors.New("the address is exempt by the configuration")
+// Exempts reports whether locking an address would have no effect.
+func (a *Lockouts) Exempts(name string, addr netip.Addr) bool { return a.states[name].exempts(addr) }
 
 // Lock locks an address by hand, and saves that before it returns.
 func (a *Lockouts) Lock(name string, addr netip.Addr, d time.Duration, reason string) (lockout.Lock, error) {
@@ -130,9 +130,6 @@ func (a *Lockouts) Lock(name string, addr netip.Addr, d time.Duration, reason st
 	guard, err := s.guard()
 	if err != nil {
 		return lockout.Lock{}, err
-	}
-	if s.exempts(addr) {
-		return lockout.Lock{}, ErrExempt
 	}
 	begun, err := guard.Lock(addr, d, reason)
 	if err != nil {

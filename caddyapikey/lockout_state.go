@@ -2,6 +2,7 @@ package caddyapikey
 
 import (
 	"errors"
+	"fmt"
 	"net/http"
 	"net/netip"
 	"slices"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
+	"github.com/caddy-apikey/caddy-apikey/keyring"
 	"github.com/caddy-apikey/caddy-apikey/lockout"
 )
 
@@ -41,7 +43,7 @@ type lockoutState struct {
 	gone   bool
 }
 
-var errLockoutGone = errors.New("the configuration of this lockout has ended")
+var errLockoutGone = fmt.Errorf("lockout: %w", keyring.ErrClosed)
 
 // guard returns the table with this configuration's policy. The first one who
 // asks opens it: a configuration that is only validated has no requests, and
