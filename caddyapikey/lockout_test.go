@@ -132,8 +132,10 @@ func TestLockoutCountsOwnRefusalsOnly(t *testing.T) {
 	basic_auth /basic {
 		bob $2a$14$Zkx19XLiW6VYouLHR5NmfOFU0z2GTNmpkT/5qqR7hx4IjWJPDhjvG
 	}
-	file_server /files/* {
-		root `+t.TempDir()+`
+	handle /files/* {
+		file_server {
+			root `+t.TempDir()+`
+		}
 	}
 	reverse_proxy /gone 127.0.0.1:1
 	reverse_proxy /turned {$UPSTREAM} {
@@ -209,14 +211,6 @@ func TestLockoutCountsByStatus(t *testing.T) {
 			}
 		})
 	}
-}
-
-// Caddy's authentication handler with our provider counts, too; a request that
-// another provider accepts does not.
-func TestLockoutBehindAuthentication(t *testing.T) {
-	r := rig.New(t, proxied, "lockout {\nname "+lockName(t)+"\non refused 3 in 1h\n}\nreverse_proxy {$UPSTREAM}")
-	_ = r
-	t.Skip("see lockout_json_test.go")
 }
 
 // An address that is not known is not locked, and neither is the proxy that did
