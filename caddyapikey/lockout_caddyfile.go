@@ -95,7 +95,12 @@ func (l *Lockout) unmarshalLine(h httpcaddyfile.Helper) error {
 		}
 		for _, arg := range args {
 			if arg == "private_ranges" {
-				l.Exempt = append(l.Exempt, caddyhttp.PrivateRangesCIDR()...)
+				for _, text := range caddyhttp.PrivateRangesCIDR() {
+					if prefix, err := netip.ParsePrefix(text); err == nil {
+						text = prefix.Masked().String() // one has host bits
+					}
+					l.Exempt = append(l.Exempt, text)
+				}
 				continue
 			}
 			if _, err := keyring.ParseAddrs("exempt", []string{arg}); err != nil {

@@ -2,7 +2,6 @@ package docs_test
 
 import (
 	"context"
-	"io"
 	"maps"
 	"net/http"
 	"os"
@@ -13,8 +12,6 @@ import (
 	"time"
 
 	dto "github.com/prometheus/client_model/go"
-	"github.com/prometheus/common/expfmt"
-	"github.com/prometheus/common/model"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
@@ -118,20 +115,7 @@ func labelsOfMetrics(t *testing.T) (labels map[string][]string, values map[strin
 	r.Create(`{"name":"x"}`)
 	r.Get("/v1/x")
 	r.Get("/health")
-	resp, err := http.Get("http://" + r.Admin + "/metrics")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	text, err := io.ReadAll(resp.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	parser := expfmt.NewTextParser(model.UTF8Validation)
-	families, err := parser.TextToMetricFamilies(strings.NewReader(string(text)))
-	if err != nil {
-		t.Fatal(err)
-	}
+	families := scrapeAll(t, r)
 	labels, values, types = make(map[string][]string), make(map[string][]string), make(map[string]string)
 	for name, family := range families {
 		if !strings.HasPrefix(name, "caddy_api_keys_") {
