@@ -68,10 +68,12 @@ var (
 	wrongOrigin     = &refusal{"origin_not_allowed", http.StatusForbidden, "Origin not allowed", "The API key may only be used by pages of the origins it lists.", true}
 	noRule          = &refusal{"no_rule", http.StatusForbidden, "Not allowed", "No rule lets an API key do this here.", true}
 	missingScope    = &refusal{"insufficient_scope", http.StatusForbidden, "Insufficient scope", "The API key lacks a scope that this request requires.", true}
-	// lockedOut is named by draft-ietf-httpapi-ratelimit-headers.
-	lockedOut       = &refusal{"abnormal-usage-detected", http.StatusTooManyRequests, "Address locked", "Too many requests from this address were refused. It is locked for a while; see Retry-After.", false}
 	unresolvedScope = &refusal{"unresolved_scope", http.StatusForbidden, "Insufficient scope", "A part of the request that decides the required scope is empty.", true}
 )
+
+// lockedOut answers requests of addresses that are locked. Its name is that of
+// draft-ietf-httpapi-ratelimit-headers.
+var lockedOut = &refusal{"abnormal-usage-detected", http.StatusTooManyRequests, "Address locked", "Too many requests from this address were refused. It is locked for a while; see Retry-After.", false}
 
 // refusalOf maps the keyring's verdict.
 func refusalOf(v keyring.Verdict) *refusal {
