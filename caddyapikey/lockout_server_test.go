@@ -1,8 +1,11 @@
 package caddyapikey_test
 
 import (
+	"crypto/tls"
 	"encoding/json"
 	"fmt"
+	"io"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -366,7 +369,11 @@ func TestLockoutEventsAreBounded(t *testing.T) {
 // Answers to a locked address are those of a refusal, over every protocol: short
 // for HEAD, at once for a body that stalls; and what passes is not touched.
 func TestLockoutAnswers(t *testing.T) {
-	r := rig.New(t, proxied, "header Strict-Transport-Security max-age=1\n"+behindLockout(lockName(t), "on refused 2 in 1h"))
+	site := "header Strict-Transport-Security max-age=1\n" + behindLockout(lockName(t), "on refused 2 in 1h")
+	_, port, _ := net.SplitHostPort(rig.FreeAddr(t))
+	r := rig.New(t, proxied, site+"\n}\nhttps://localhost:"+port+" {\nbind 127.0.0.1\ntls "+rig.Certificate(t)+"\n"+site)
+	h2 := &http.Client{Timeout: 20 * time.Second, Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, ForceAttemptHTTP2: true}} // a certificate of this test run
+	defer h2.CloseIdleConnections()
 	h3, h3URL := r.HTTP3(t)
 	lockByHand(t, r, "203.0.113.1", "1h")
 	locked := from("203.0.113.1")
@@ -392,14 +399,23 @@ func TestLockoutAnswers(t *testing.T) {
 			t.Errorf("%s: after %v: %.200s", name, time.Since(began), answer)
 		}
 	}
-	req, err := http.NewRequest("GET", h3URL+"/", nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	req.Host = r.Site
-	req.Header.Set("X-Forwarded-For", "203.0.113.1")
-	if got, err := rig.Read(h3.Do(req)); err != nil || got.Status != 429 {
-		t.Errorf("HTTP/3: %v %d", err, got.Status)
+	for name, c := range map[string]struct {
+		client *http.Client
+		url    string
+		host   string
+	}{"HTTP/2": {h2, "https://localhost:" + port, ""}, "HTTP/3": {h3, h3URL, r.Site}} {
+		began := time.Now()
+		body, stalled := io.Pipe()
+		req, err := http.NewRequest("POST", c.url+"/", body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Host = c.host
+		req.Header.Set("X-Forwarded-For", "203.0.113.1")
+		got, err := rig.Read(c.client.Do(req))
+		if stalled.Close(); err != nil || got.Status != 429 || time.Since(began) > 5*time.Second {
+			t.Errorf("%s: %v %d after %v", name, err, got.Status, time.Since(began))
+		}
 	}
 	_, token := r.Create(`{"name":"x","scopes":["contacts:read"]}`)
 	r.Upstream.Respond("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\nframes")
