@@ -49,6 +49,10 @@ type app interface {
 	// RoleGrants returns the roles of the configuration.
 	RoleGrants() keyring.Roles
 
+	emitter
+}
+
+type emitter interface {
 	// Emit tells event handlers of a change. It does not wait for them.
 	Emit(event string, data map[string]any)
 }
@@ -94,7 +98,11 @@ type call struct {
 	vars map[string]string // the variable segments of the path
 	app  app
 	keys *keyring.Keyring
-	told map[string]any // what the route's event says; nil: nothing was changed
+
+	lockouts lockouts
+
+	emitter emitter        // the app that tells of a change
+	told    map[string]any // what the route's event says; nil: nothing was changed
 }
 
 func (c *call) answer() error {
@@ -112,10 +120,15 @@ func (c *call) answer() error {
 	if err := checkContentType(c.r); err != nil {
 		return err
 	}
-	if !route.static {
-		if err := c.findApp(); err != nil {
-			return err
-		}
+	switch {
+	case route.static:
+	case route.find != nil:
+		err = route.find(c)
+	default:
+		err = c.findApp()
+	}
+	if err != nil {
+		return err
 	}
 	if err := route.serve(c); err != nil {
 		return err
@@ -126,16 +139,23 @@ func (c *call) answer() error {
 	return nil
 }
 
-// findApp finds the app of the configuration that is running now.
-func (c *call) findApp() error {
+// running returns an app of the configuration that is running now, or refuses
+// with missing.
+func (c *call) running(app string, missing *problem) (any, error) {
 	active := caddy.ActiveContext()
 	if active.Context == nil { // the first configuration is still starting
-		return c.notRunning()
+		return nil, c.notRunning()
 	}
-	running, err := active.AppIfConfigured("api_keys")
+	running, err := active.AppIfConfigured(app)
 	if errors.Is(err, caddy.ErrNotConfigured) {
-		return refusal(notConfigured, "The running configuration has no API keys. Put an api_key directive into a site, or an api_keys block into the global options, and reload.")
+		return nil, missing
 	}
+	return running, err
+}
+
+// findApp finds the app that has the keys.
+func (c *call) findApp() error {
+	running, err := c.running("api_keys", refusal(notConfigured, "The running configuration has no API keys. Put an api_key directive into a site, or an api_keys block into the global options, and reload."))
 	if err != nil {
 		return err
 	}
@@ -143,7 +163,7 @@ func (c *call) findApp() error {
 	if !ok {
 		return errors.New("the app api_keys of this Caddy is another module")
 	}
-	c.app = found
+	c.app, c.emitter = found, found
 	if c.keys = found.Keyring(); c.keys == nil {
 		return c.notRunning()
 	}

@@ -48,6 +48,9 @@ func (c *call) keyCalls() error {
 		return err
 	}
 	q.Key = key.ID
+	if q.Before != "" && len(q.Before) != usage.CallCursorLen {
+		return badCursor()
+	}
 	switch query.Get("follow") {
 	case "":
 	case "true":

@@ -34,7 +34,7 @@ func TestDocsHaveEveryProblem(t *testing.T) {
 	}
 	statuses := make(map[string]int)
 	for _, k := range []kind{invalidBody, invalidField, invalidQuery, invalidPrecondition, unsafeListener, notFound, notConfigured, methodNotAllowed, slowBody, conflict,
-		alreadyExists, wrongState, preconditionFailed, tooLarge, notJSON, internalError, outcomeUnknown, masterKey, storeUnavailable, notRunning, recentlyUsed, useUnavailable, busy, cancelled, storeFull} {
+		alreadyExists, wrongState, preconditionFailed, tooLarge, notJSON, internalError, outcomeUnknown, masterKey, storeUnavailable, notRunning, recentlyUsed, useUnavailable, busy, cancelled, storeFull, noLockout, lockoutsFull} {
 		statuses[k.slug] = k.status
 	}
 	ast.Inspect(file, func(n ast.Node) bool {

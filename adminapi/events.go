@@ -14,7 +14,7 @@ const maxTold = 100
 // the same revision: the first answer may have been lost, and the event with it.
 func (c *call) announce(event string) {
 	c.told["client"] = c.client()
-	c.app.Emit(event, c.told)
+	c.emitter.Emit(event, c.told)
 }
 
 // tellKey sets what an event says of a key; credential is the one that the

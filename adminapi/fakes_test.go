@@ -4,12 +4,14 @@ import (
 	"context"
 	"errors"
 	"io"
+	"net/netip"
 	"sync/atomic"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
 
 	"github.com/caddy-apikey/caddy-apikey/keyring"
+	"github.com/caddy-apikey/caddy-apikey/lockout"
 	"github.com/caddy-apikey/caddy-apikey/usage"
 )
 
@@ -97,6 +99,37 @@ func (a *testApp) PolicyRules() []usage.Rule {
 }
 
 func (a *testApp) Emit(string, map[string]any) {}
+
+// testLockouts stands for the app of the lockouts.
+type testLockouts struct{ guard *lockout.Guard }
+
+func init() { caddy.RegisterModule(new(testLockouts)) }
+
+func (*testLockouts) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{ID: "lockouts", New: func() caddy.Module { return new(testLockouts) }}
+}
+
+func (a *testLockouts) Start() (err error) {
+	a.guard, err = lockout.New(lockout.DefaultLimits).Guard(lockout.Policy{
+		Rules: []lockout.Rule{{On: 429, Limit: 1, Window: time.Minute}},
+		Lock:  time.Minute, Bits4: 32, Bits6: 64,
+	})
+	return err
+}
+func (a *testLockouts) Stop() error                            { return nil }
+func (a *testLockouts) Names() []string                        { return []string{"default", "other"} }
+func (a *testLockouts) Exempts(_ string, addr netip.Addr) bool { return addr.IsLoopback() }
+func (a *testLockouts) Emit(string, map[string]any)            {}
+func (a *testLockouts) List(_ string, after netip.Prefix, limit int) ([]lockout.Lock, bool, error) {
+	list, more := a.guard.List(after, limit)
+	return list, more, nil
+}
+func (a *testLockouts) Lock(_ string, addr netip.Addr, d time.Duration, reason string) (lockout.Lock, error) {
+	return a.guard.Lock(addr, d, reason)
+}
+func (a *testLockouts) Release(_ string, addr netip.Addr) ([]netip.Prefix, error) {
+	return a.guard.Release(addr), nil
+}
 
 // faultyStore fails as it is told.
 type faultyStore struct {

@@ -105,7 +105,7 @@ func TestQueryRefusals(t *testing.T) {
 	}
 	s.do("POST", "keys?dry_run=1", `{"name":"x"}`).problem(400, "invalid-query", "")
 	s.do("POST", "keys/"+id+"/revoke?force", "").problem(400, "invalid-query", "")
-	if a := s.do("GET", "keys?nope=1", ""); !strings.Contains(a.text("detail"), "expiring_before, limit, org, owner, q, scope, state, tag, tier") {
+	if a := s.do("GET", "keys?nope=1", ""); !strings.Contains(a.text("detail"), "expiring_before, limit, org, owner, q, rotation, scope, state, tag, tier, unused_since, used") {
 		t.Errorf("the known parameters are not named: %s", a.body)
 	}
 	if a := s.do("GET", "keys?"+url.QueryEscape("ck_"+strings.Repeat("x", 49))+"=1", ""); strings.Contains(a.body, "xxxx") {

@@ -60,10 +60,11 @@ func TestOpenAPIHasEveryRoute(t *testing.T) {
 // body is accepted.
 func TestOpenAPISchemas(t *testing.T) {
 	s := newServer(t)
+	s.load("", `"api_keys":{},"lockouts":{}`)
 	doc := document(t)
 	s.do("PUT", "orgs/acme", `{}`).want(201)
 	id, token := s.create("")
-	fill := strings.NewReplacer("{id}", id, "{org}", "acme", "{n}", "1")
+	fill := strings.NewReplacer("{id}", id, "{org}", "acme", "{n}", "1", "{address}", "203.0.113.7")
 	seen := make(map[string]bool)
 	// In an order in which each one is possible.
 	for _, call := range []string{
@@ -71,6 +72,7 @@ func TestOpenAPISchemas(t *testing.T) {
 		"delete /keys/{id}/rotate", "post /keys/{id}/credentials", "get /keys/{id}/credentials", "delete /keys/{id}/credentials/{n}", "post /import", "post /identify", "post /reseal",
 		"get /orgs", "get /orgs/{org}", "put /orgs/{org}", "patch /orgs/{org}", "post /orgs/{org}/suspend", "post /orgs/{org}/resume", "get /openapi.json",
 		"get /keys/{id}/usage", "get /keys/{id}/suggest", "get /keys/{id}/calls", "get /register", "get /report", "get /observed",
+		"post /lockouts", "get /lockouts", "delete /lockouts/{address}",
 		"post /keys/{id}/revoke", "delete /keys/{id}", "get /backup", "get /health",
 	} {
 		method, path, _ := strings.Cut(call, " ")

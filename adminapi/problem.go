@@ -33,6 +33,7 @@ var (
 	unsafeListener      = kind{http.StatusForbidden, "unsafe-listener", "Not managed on this listener"}
 	notFound            = kind{http.StatusNotFound, "not-found", "Not found"}
 	notConfigured       = kind{http.StatusNotFound, "not-configured", "API keys are not configured"}
+	noLockout           = kind{http.StatusNotFound, "no-lockout", "No lockout is configured"}
 	methodNotAllowed    = kind{http.StatusMethodNotAllowed, "method-not-allowed", "Method not allowed"}
 	slowBody            = kind{http.StatusRequestTimeout, "slow-body", "The body did not arrive in time"}
 	conflict            = kind{http.StatusConflict, "conflict", "Changed at the same time"}
@@ -50,6 +51,7 @@ var (
 	notRunning          = kind{http.StatusServiceUnavailable, "not-running", "The keys are not loaded"}
 	busy                = kind{http.StatusServiceUnavailable, "busy", "Busy"}
 	cancelled           = kind{http.StatusServiceUnavailable, "cancelled", "Cancelled"}
+	lockoutsFull        = kind{http.StatusInsufficientStorage, "lockouts-full", "Too many locks"}
 	storeFull           = kind{http.StatusInsufficientStorage, "store-full", "The store is full"}
 )
 

@@ -17,9 +17,14 @@ const (
 	maxLimit     = 500
 )
 
+// maxPlace bounds the place where a list goes on, in bytes: the name of a key,
+// an org, or a lockout and a prefix.
+const maxPlace = 128
+
 var (
-	pageParams = []string{"after", "limit"}
-	keyParams  = append([]string{"expiring_before", "org", "owner", "q", "rotation", "scope", "state", "tag", "tier", "unused_since", "used"}, pageParams...)
+	pageParams    = []string{"after", "limit"}
+	lockoutParams = append([]string{"lockout"}, pageParams...)
+	keyParams     = append([]string{"expiring_before", "org", "owner", "q", "rotation", "scope", "state", "tag", "tier", "unused_since", "used"}, pageParams...)
 )
 
 // checkQuery refuses parameters that a route does not know, that are empty, or
@@ -88,7 +93,7 @@ func page(query url.Values) (after string, limit int, err error) {
 	}
 	if text := query.Get("after"); text != "" {
 		name, err := base64.RawURLEncoding.Strict().DecodeString(text)
-		if err != nil || len(name) == 0 || len(name) > keyring.MaxLabelLen {
+		if err != nil || len(name) == 0 || len(name) > maxPlace {
 			return "", 0, badCursor()
 		}
 		after = string(name)

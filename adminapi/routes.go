@@ -10,10 +10,11 @@ import (
 // route is one method on one path.
 type route struct {
 	method string
-	path   string   // below root; {x} is any one segment
-	query  []string // the query parameters it knows
-	static bool     // answers without the running app
-	event  string   // what event handlers are told when it succeeded, "" for nothing
+	path   string            // below root; {x} is any one segment
+	query  []string          // the query parameters it knows
+	static bool              // answers without the running app
+	find   func(*call) error // of the running app, nil for that of the keys
+	event  string            // what event handlers are told when it succeeded, "" for nothing
 	serve  func(*call) error
 }
 
@@ -49,6 +50,10 @@ var routes = []route{
 	{method: http.MethodGet, path: "register", serve: (*call).register, query: registerParams},
 	{method: http.MethodGet, path: "report", serve: (*call).report, query: reportParams},
 	{method: http.MethodGet, path: "observed", serve: (*call).listObserved, query: spanParams},
+
+	{method: http.MethodGet, path: "lockouts", serve: (*call).listLockouts, query: lockoutParams, find: (*call).findLockouts},
+	{method: http.MethodPost, path: "lockouts", serve: (*call).lock, find: (*call).findLockouts, event: "api_key_lockout"},
+	{method: http.MethodDelete, path: "lockouts/{address}", serve: (*call).unlock, query: []string{"lockout"}, find: (*call).findLockouts, event: "api_key_lockout_released"},
 
 	{method: http.MethodGet, path: "backup", serve: (*call).backup},
 	{method: http.MethodGet, path: "health", serve: (*call).health, static: true},

@@ -2,20 +2,22 @@ package caddyapikey
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyevents"
 )
 
-// eventRefused is the one event that callers cause; the others are about
-// changes, and come from the admin API.
+// eventRefused and eventLockout are the events that callers cause; the others
+// are about changes, and come from the admin API.
 const eventRefused = "api_key_refused"
 
 // eventExposed stands in for eventRefused where a secret that must not travel
@@ -73,6 +75,10 @@ func newAnnouncer(ctx caddy.Context, logger *zap.Logger, onStart func()) (*annou
 	}
 	origin, err := newEventOrigin(ctx)
 	if err != nil {
+		return nil, err
+	}
+	var already prometheus.AlreadyRegisteredError
+	if err := ctx.GetMetricsRegistry().Register(eventCounts); err != nil && !errors.As(err, &already) {
 		return nil, err
 	}
 	n := &announcer{
@@ -175,17 +181,17 @@ func (n *announcer) emit(e event) {
 	}
 	defer func() {
 		if p := recover(); p != nil {
-			metrics.events.WithLabelValues(e.name, eventPanicked).Inc()
+			eventCounts.WithLabelValues(e.name, eventPanicked).Inc()
 			n.logger.Error("an event handler panicked", zap.String("event", e.name), zap.String("panic", fmt.Sprint(p)))
 		}
 	}()
 	n.events.Emit(n.ctx, e.name, e.data) // an abort is about the event, nothing else
-	metrics.events.WithLabelValues(e.name, eventEmitted).Inc()
+	eventCounts.WithLabelValues(e.name, eventEmitted).Inc()
 }
 
 func (n *announcer) drop(e event) {
-	metrics.events.WithLabelValues(e.name, eventDropped).Inc()
-	if e.name != eventRefused && e.name != eventEnding {
+	eventCounts.WithLabelValues(e.name, eventDropped).Inc()
+	if e.name != eventRefused && e.name != eventLockout && e.name != eventEnding {
 		n.logger.Error("event dropped: event handlers are too slow, or the server is stopping",
 			zap.String("event", e.name), zap.Any("data", e.data))
 	}
@@ -237,7 +243,7 @@ func (n *announcer) refused(r *http.Request, d *decision, site, mode string) {
 	id := d.key.ID()
 	suppressed, ok := refusalEvents.admit(refusalKind{id, d.why, prefixOf(addr)}, time.Now())
 	if !ok {
-		metrics.events.WithLabelValues(eventRefused, eventSuppressed).Inc()
+		eventCounts.WithLabelValues(eventRefused, eventSuppressed).Inc()
 		return
 	}
 	name := eventRefused

@@ -58,6 +58,7 @@ func (a *Authenticator) Authenticate(w http.ResponseWriter, r *http.Request) (ca
 	a.handler.openAccount(&used, r, &d)
 	used.close(&d, false, nil)
 	if d.why != nil {
+		doubtCredential(r, d.why)
 		return caddyauth.User{}, false, nil
 	}
 	strip(r, d.found, a.handler.From)

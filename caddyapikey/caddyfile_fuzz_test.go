@@ -10,7 +10,7 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
 )
 
-// No tokens that Caddy's lexer can make bring the parsers of the directive, the
+// No tokens that Caddy's lexer can make bring the parsers of the directives, the
 // global option or the matcher down, and what they accept is within bounds.
 func FuzzCaddyfile(f *testing.F) {
 	files, err := filepath.Glob("testdata/adapt/*.caddyfiletest")
@@ -23,7 +23,7 @@ func FuzzCaddyfile(f *testing.F) {
 			f.Fatal(err)
 		}
 		caddyfile, _, _ := strings.Cut(string(content), "\n----------\n")
-		for _, name := range []string{"api_key ", "api_keys "} {
+		for _, name := range []string{"api_key ", "api_keys ", "lockout "} {
 			if i := strings.Index(caddyfile, name); i >= 0 {
 				f.Add(caddyfile[i:])
 			}
@@ -34,6 +34,7 @@ func FuzzCaddyfile(f *testing.F) {
 		if handler.unmarshal(httpcaddyfile.Helper{Dispenser: caddyfile.NewTestDispenser(input)}) == nil && len(handler.Rules) == 0 {
 			t.Error("accepted without a rule")
 		}
+		_ = new(Lockout).unmarshal(httpcaddyfile.Helper{Dispenser: caddyfile.NewTestDispenser(input)})
 		_ = new(App).UnmarshalCaddyfile(caddyfile.NewTestDispenser(input))
 		_ = new(Matcher).UnmarshalCaddyfile(caddyfile.NewTestDispenser(input))
 	})

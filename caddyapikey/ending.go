@@ -75,7 +75,7 @@ func (a *App) tellEnding(key keyring.Proven, addr netip.Addr, site string, e end
 	id := key.ID()
 	suppressed, ok := endingEvents.admit(endingKind{id, key.Credential(), usage.PlaceOf(addr)}, now)
 	if !ok {
-		metrics.events.WithLabelValues(eventEnding, eventSuppressed).Inc()
+		eventCounts.WithLabelValues(eventEnding, eventSuppressed).Inc()
 		return
 	}
 	told := event{eventEnding, map[string]any{

@@ -26,8 +26,14 @@ type collector struct {
 
 	commits      prometheus.Histogram
 	commitErrors *prometheus.CounterVec
-	events       *prometheus.CounterVec
 }
+
+// eventCounts counts events. They come from two apps, each of which may be there
+// without the other.
+var eventCounts = prometheus.NewCounterVec(prometheus.CounterOpts{
+	Name: "caddy_api_keys_events_total",
+	Help: "Events, by what became of them.",
+}, []string{"event", "result"})
 
 func newCollector() *collector {
 	desc := func(name, help string, labels ...string) *prometheus.Desc {
@@ -54,17 +60,13 @@ func newCollector() *collector {
 			Name: "caddy_api_keys_store_commit_errors_total",
 			Help: "Changes that failed by a fault of the store.",
 		}, []string{"error"}),
-		events: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "caddy_api_keys_events_total",
-			Help: "Events, by what became of them.",
-		}, []string{"event", "result"}),
 	}
 	for _, e := range commitFaults {
 		c.commitErrors.WithLabelValues(e.name)
 	}
 	for _, name := range []string{eventRefused, eventExposed, eventEnding, eventNewAddress} {
 		for _, result := range []string{eventEmitted, eventSuppressed, eventDropped, eventPanicked} {
-			c.events.WithLabelValues(name, result)
+			eventCounts.WithLabelValues(name, result)
 		}
 	}
 	return c
@@ -99,7 +101,6 @@ func (c *collector) Describe(out chan<- *prometheus.Desc) {
 	}
 	c.commits.Describe(out)
 	c.commitErrors.Describe(out)
-	c.events.Describe(out)
 }
 
 // Collect implements prometheus.Collector.
@@ -109,7 +110,6 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 	}
 	c.commits.Collect(out)
 	c.commitErrors.Collect(out)
-	c.events.Collect(out)
 
 	app := activeApp()
 	if app == nil {
@@ -137,7 +137,7 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 		now[fault.Reason] = 1
 	}
 	if u := app.use.Load(); u != nil {
-		_, written := u.Health()
+		written, _ := u.Health()
 		gauge(c.useAge, time.Since(written).Seconds())
 		out <- prometheus.MustNewConstMetric(c.lostCalls, prometheus.CounterValue, float64(u.Lost()))
 	}

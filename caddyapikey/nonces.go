@@ -71,23 +71,10 @@ func (p *pooledRing) Destruct() error {
 	if p.file == "" || p.left.Load() {
 		return nil
 	}
-	if err := p.save(); err != nil {
+	if err := replaceFile(p.file, p.Save); err != nil {
 		p.logger.Error("used nonces were not saved; signed requests are refused for a while after the next start", zap.Error(err))
 	}
 	return nil
-}
-
-// save writes the file whole or not at all.
-func (p *pooledRing) save() error {
-	tmp, err := os.OpenFile(p.file+".new", os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
-	if err != nil {
-		return err
-	}
-	defer os.Remove(tmp.Name())
-	if err := errors.Join(p.Save(tmp), tmp.Sync(), tmp.Close()); err != nil {
-		return err
-	}
-	return os.Rename(tmp.Name(), p.file)
 }
 
 // nonces returns the ring for a window, which is there when the app runs.

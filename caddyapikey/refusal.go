@@ -72,6 +72,10 @@ var (
 	unresolvedScope = &refusal{"unresolved_scope", http.StatusForbidden, "Insufficient scope", "A part of the request that decides the required scope is empty.", true}
 )
 
+// lockedOut answers requests of addresses that are locked. Its name is that of
+// draft-ietf-httpapi-ratelimit-headers.
+var lockedOut = &refusal{"abnormal-usage-detected", http.StatusTooManyRequests, "Address locked", "Too many requests from this address were refused. It is locked for a while; see Retry-After.", false}
+
 // refusalOf maps the keyring's verdict.
 func refusalOf(v keyring.Verdict) *refusal {
 	switch v {
@@ -120,8 +124,8 @@ const retryAfter = 2
 // refuse answers a request that is not let in: the one place where a refusal
 // becomes a status, headers and a body.
 func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, d *decision) error {
+	countRefusal(r, d.why)
 	header := w.Header()
-	header.Set("Cache-Control", "no-store")
 	if d.why.status == http.StatusUnauthorized || d.why == missingScope || d.why == severalKeys {
 		header["Www-Authenticate"] = append(header["Www-Authenticate"], h.challenges(d)...)
 		if d.why.status == http.StatusUnauthorized && h.Signature.accepts(schemeMessage) {
@@ -136,12 +140,7 @@ func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, d *decision) er
 	case http.StatusMethodNotAllowed:
 		header.Set("Allow", allowedMethods)
 	}
-	// An HTTP/1 server would hold the answer back until it has read the body
-	// that nobody wants, for as long as the client cares to stall.
-	unread := r.ProtoMajor == 1 && r.ContentLength != 0
-	if unread {
-		header.Set("Connection", "close")
-	}
+	unread := refuseHeader(w, r)
 	if repl, ok := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer); ok {
 		repl.Set("http.api_key.reason", d.why.reason)
 		repl.Set("http.api_key.required_scope", d.scope)
@@ -157,10 +156,28 @@ func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, d *decision) er
 	if err != nil {
 		return caddyhttp.Error(http.StatusInternalServerError, err)
 	}
+	return writeProblem(w, r, d.why.status, body, unread)
+}
+
+// refuseHeader sets what every refusal has, of locked addresses, too. unread
+// says that the request has a body that nobody wants: an HTTP/1 server would
+// hold the answer back until it has read that, for as long as the client cares
+// to stall.
+func refuseHeader(w http.ResponseWriter, r *http.Request) (unread bool) {
+	w.Header().Set("Cache-Control", "no-store")
+	if unread = r.ProtoMajor == 1 && r.ContentLength != 0; unread {
+		w.Header().Set("Connection", "close")
+	}
+	return unread
+}
+
+// writeProblem answers a request that refuseHeader was called for.
+func writeProblem(w http.ResponseWriter, r *http.Request, status int, body []byte, unread bool) (err error) {
+	header := w.Header()
 	header.Set("Content-Type", "application/problem+json")
 	header.Set("X-Content-Type-Options", "nosniff")
 	header.Set("Content-Length", strconv.Itoa(len(body)))
-	w.WriteHeader(d.why.status)
+	w.WriteHeader(status)
 	if r.Method != http.MethodHead {
 		_, err = w.Write(body)
 	}

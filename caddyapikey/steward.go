@@ -277,7 +277,7 @@ func tellNewPlaces(added usage.Added) {
 		}
 		suppressed, ok := newAddressEvents.admit(p.Key, time.Now())
 		if !ok {
-			metrics.events.WithLabelValues(eventNewAddress, eventSuppressed).Inc()
+			eventCounts.WithLabelValues(eventNewAddress, eventSuppressed).Inc()
 			continue
 		}
 		key, err := kr.Key(context.Background(), p.Key)

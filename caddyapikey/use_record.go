@@ -136,11 +136,7 @@ func (a *App) openUseRecord() error {
 	if err != nil {
 		return err
 	}
-	u := value.(*useRecord)
-	if keeper, ok := u.store.(interface{ SetKeep(usage.Keep) }); ok {
-		keeper.SetKeep(a.keep())
-	}
-	a.use.Store(u)
+	a.use.Store(value.(*useRecord))
 	return nil
 }
 
@@ -201,7 +197,7 @@ func (a *App) UseFaults() []keyring.Fault {
 	if u == nil {
 		return []keyring.Fault{{Reason: faultUse, Detail: "no record of use is kept, for a reason that Caddy's log tells. " + effect}}
 	}
-	if err, since := u.Health(); err != nil && time.Since(since) > maxUnwritten {
+	if since, err := u.Health(); err != nil && time.Since(since) > maxUnwritten {
 		return []keyring.Fault{{Reason: faultUse, Detail: fmt.Sprintf("nothing was recorded since %s: %v. %s", since.Format(time.RFC3339), err, effect)}}
 	}
 	return nil

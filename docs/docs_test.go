@@ -161,7 +161,7 @@ func validate(config []byte) error {
 func TestEveryRefusalIsExplained(t *testing.T) {
 	want := make(map[string]int)
 	for _, source := range []struct{ file, pattern string }{
-		{"../caddyapikey/refusal.go", `&refusal\{"([a-z_]+)", http\.(Status\w+),`},
+		{"../caddyapikey/refusal.go", `&refusal\{"([a-z_-]+)", http\.(Status\w+),`},
 		{"../adminapi/problem.go", `kind\{http\.(Status\w+), "([a-z-]+)",`},
 	} {
 		found := regexp.MustCompile(source.pattern).FindAllStringSubmatch(read(t, source.file), -1)
@@ -347,5 +347,10 @@ func TestKeysPage(t *testing.T) {
 	}
 }
 
-// thousands writes a number of 1,000 or more as the pages do.
-func thousands(n int) string { return fmt.Sprintf("%d,%03d", n/1000, n%1000) }
+// thousands writes a number as the pages do.
+func thousands(n int) string {
+	if n < 1000 {
+		return fmt.Sprint(n)
+	}
+	return thousands(n/1000) + fmt.Sprintf(",%03d", n%1000)
+}

@@ -2,7 +2,6 @@ package docs_test
 
 import (
 	"context"
-	"io"
 	"maps"
 	"net/http"
 	"os"
@@ -13,8 +12,6 @@ import (
 	"time"
 
 	dto "github.com/prometheus/client_model/go"
-	"github.com/prometheus/common/expfmt"
-	"github.com/prometheus/common/model"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
@@ -92,7 +89,9 @@ func TestExampleOfEvents(t *testing.T) {
 func TestTableOfEvents(t *testing.T) {
 	documented := rows(section(read(t, "observability.md"), "## Events"))
 	real := firsts(read(t, "../adminapi/routes.go"), `event: "(\w+)"`)
-	real = append(real, firsts(read(t, "../caddyapikey/announcer.go"), `(?m)^const eventRefused = "(\w+)"`)...)
+	for _, file := range []string{"announcer", "ending", "steward", "lockout_events"} {
+		real = append(real, firsts(read(t, "../caddyapikey/"+file+".go"), `(?m)^(?:const |\t)event[A-Z]\w+ += "(api_\w+)"`)...)
+	}
 	slices.Sort(documented)
 	slices.Sort(real)
 	if real = slices.Compact(real); len(real) < 10 || !slices.Equal(documented, real) {
@@ -118,20 +117,7 @@ func labelsOfMetrics(t *testing.T) (labels map[string][]string, values map[strin
 	r.Create(`{"name":"x"}`)
 	r.Get("/v1/x")
 	r.Get("/health")
-	resp, err := http.Get("http://" + r.Admin + "/metrics")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	text, err := io.ReadAll(resp.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	parser := expfmt.NewTextParser(model.UTF8Validation)
-	families, err := parser.TextToMetricFamilies(strings.NewReader(string(text)))
-	if err != nil {
-		t.Fatal(err)
-	}
+	families := scrapeAll(t, r)
 	labels, values, types = make(map[string][]string), make(map[string][]string), make(map[string]string)
 	for name, family := range families {
 		if !strings.HasPrefix(name, "caddy_api_keys_") {
@@ -224,6 +210,7 @@ func TestExampleForALoadBalancer(t *testing.T) {
 func TestTableOfHealth(t *testing.T) {
 	documented := rows(section(read(t, "observability.md"), "## Health"))
 	real := append(firsts(read(t, "../keyring/health.go"), `Fault\w+ += "(\w+)"`), firsts(read(t, "../adminapi/health.go"), `v\.Reasons, faultView\{"(\w+)"`)...)
+	real = append(real, firsts(read(t, "../caddyapikey/use_record.go"), `(?m)^const faultUse = "(\w+)"`)...)
 	slices.Sort(documented)
 	slices.Sort(real)
 	if len(real) < 4 || !slices.Equal(documented, real) {

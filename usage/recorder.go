@@ -221,11 +221,11 @@ func (r *Recorder) note(err error) {
 
 // Health returns why counts could not be written lately, nil if they were, and
 // since when they wait.
-func (r *Recorder) Health() (err error, since time.Time) {
+func (r *Recorder) Health() (since time.Time, err error) {
 	if p := r.err.Load(); p != nil {
 		err = *p
 	}
-	return err, unixMilli(r.written.Load())
+	return unixMilli(r.written.Load()), err
 }
 
 // Lost returns how many calls were never written because too many came at once.

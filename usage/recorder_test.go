@@ -196,7 +196,7 @@ func TestNothingIsLostWhileTheStoreFails(t *testing.T) {
 			time.Sleep(FlushInterval)
 		}
 		synctest.Wait()
-		if err, since := r.Health(); err == nil || time.Since(since) < 8*time.Second {
+		if since, err := r.Health(); err == nil || time.Since(since) < 8*time.Second {
 			t.Errorf("health says %v since %s", err, since)
 		}
 		for _, id := range m.batches {
@@ -212,7 +212,7 @@ func TestNothingIsLostWhileTheStoreFails(t *testing.T) {
 		if total, _ := m.sum(all); total.Requests != 10 {
 			t.Errorf("%d requests; want 10", total.Requests)
 		}
-		if err, _ := r.Health(); err != nil {
+		if _, err := r.Health(); err != nil {
 			t.Errorf("health still says %v", err)
 		}
 	})

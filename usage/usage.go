@@ -203,6 +203,9 @@ type Query struct {
 	Place *Place
 }
 
+// CallCursorLen is the length of a cursor of Calls in bytes.
+const CallCursorLen = 12
+
 // CallQuery chooses calls of one key, newest first.
 type CallQuery struct {
 	Key    string

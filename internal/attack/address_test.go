@@ -113,6 +113,8 @@ var addresses = []attack{
 		}
 		s.refused("only proxies", s.get("/public/x", local.bearer(), "X-Forwarded-For: 203.0.113.1"), http.StatusForbidden)
 	}},
+	{"D06_guesses_by_all_ways", guessesByAllWays},
+	{"D07_guesses_from_many_addresses", guessesFromManyAddresses},
 	{"D08_early_data", earlyData},
 	{"D09_emptied_lists", func(s *scene) {
 		s.Load(trusting, site)
@@ -223,6 +225,8 @@ var addresses = []attack{
 			s.refused(name, s.copyOf(k.signed(by, "GET", "/public/x", "", time.Now()), ""), http.StatusForbidden)
 		})
 	}},
+	{"D29_guesses_at_once", guessesAtOnce},
+	{"D30_lock_out_somebody_else", lockOutSomebodyElse},
 }
 
 func repeated(line string, n int) []string {
