@@ -7,9 +7,12 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/http"
 	"strconv"
 	"sync"
 	"time"
+
+	"github.com/caddy-apikey/caddy-apikey/hmacsig"
 )
 
 // order tells the client process to send requests to one server.
@@ -20,7 +23,12 @@ type order struct {
 	Conns  int
 	First  int // the tokens of the keys First … First+Keys-1, in turns
 	Keys   int
+
+	Signed *signedBy // sign with Hawk instead of sending a token
 }
+
+// signedBy is the key that signs.
+type signedBy struct{ ID, Secret string }
 
 // tally is the client's answer.
 type tally struct {
@@ -60,13 +68,21 @@ func (o *order) send(pool map[string][]*conn) (int, error) {
 		}
 		pool[o.Addr] = append(pool[o.Addr], c)
 	}
+	var signer *hmacsig.HawkSigner
+	if o.Signed != nil {
+		key, err := hmacsig.SecretKey([]byte(o.Signed.Secret))
+		if err != nil {
+			return 0, err
+		}
+		signer = &hmacsig.HawkSigner{ID: o.Signed.ID, Key: key}
+	}
 	deadline := time.Now().Add(o.Slice)
 	counts, errs := make([]int, o.Conns), make([]error, o.Conns)
 	var wg sync.WaitGroup
 	for i, c := range pool[o.Addr][:o.Conns] {
 		wg.Go(func() {
 			for errs[i] == nil && time.Now().Before(deadline) {
-				errs[i] = c.call(o)
+				errs[i] = c.call(o, signer)
 				counts[i]++
 			}
 		})
@@ -84,7 +100,7 @@ func (o *order) send(pool map[string][]*conn) (int, error) {
 type conn struct {
 	net.Conn
 	in      *bufio.Reader
-	request []byte // up to the token
+	request []byte // up to the credential
 	next    int    // the key whose turn it is
 }
 
@@ -93,18 +109,40 @@ func dial(addr string, number int) (*conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	request := "GET /v1/contacts?limit=50 HTTP/1.1\r\nHost: " + addr + "\r\nUser-Agent: crm-sync/2.1\r\nAccept: application/json\r\nAuthorization: Bearer "
+	request := "GET " + target + " HTTP/1.1\r\nHost: " + addr + "\r\nUser-Agent: crm-sync/2.1\r\nAccept: application/json\r\nAuthorization: "
 	buffer := append(make([]byte, 0, 1024), request...)
 	// Connections begin far apart, so that they do not share cached keys.
 	return &conn{c, bufio.NewReader(c), buffer, number * 7919}, nil
 }
 
-func (c *conn) call(o *order) error {
+// target is what all requests ask for.
+const target = "/v1/contacts?limit=50"
+
+// appendCredential appends the value of Authorization.
+func (c *conn) appendCredential(request []byte, o *order, signer *hmacsig.HawkSigner) ([]byte, error) {
+	if signer == nil {
+		request = appendToken(append(request, "Bearer "...), o.First+c.next%o.Keys)
+		c.next++
+		return request, nil
+	}
+	r, err := http.NewRequest(http.MethodGet, "http://"+o.Addr+target, nil)
+	if err != nil {
+		return nil, err
+	}
+	if err := signer.Sign(r); err != nil {
+		return nil, err
+	}
+	return append(request, r.Header.Get("Authorization")...), nil
+}
+
+func (c *conn) call(o *order, signer *hmacsig.HawkSigner) error {
 	if err := c.SetDeadline(time.Now().Add(10 * time.Second)); err != nil {
 		return err
 	}
-	request := appendToken(c.request, o.First+c.next%o.Keys)
-	c.next++
+	request, err := c.appendCredential(c.request, o, signer)
+	if err != nil {
+		return err
+	}
 	if _, err := c.Write(append(request, "\r\n\r\n"...)); err != nil {
 		return err
 	}
@@ -137,6 +175,6 @@ func (c *conn) call(o *order) error {
 	if status != o.Status || length < 0 {
 		return fmt.Errorf("%s answers with status %d and length %d, want %d", o.Addr, status, length, o.Status)
 	}
-	_, err := c.in.Discard(length)
+	_, err = c.in.Discard(length)
 	return err
 }

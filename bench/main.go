@@ -113,7 +113,11 @@ func run(ctx context.Context, o options, out *os.File) (err error) {
 		caddyVersion(), runtime.Version(), runtime.GOOS, runtime.GOARCH, runtime.NumCPU(),
 		o.keys, time.Since(began).Seconds(), o.conns, o.rounds, o.slice)
 
-	m := meter{client: client, sites: sites, options: o}
+	signer, err := createSigner(ctx)
+	if err != nil {
+		return fmt.Errorf("making a key that signs: %w", err)
+	}
+	m := meter{client: client, signer: signer, sites: sites, options: o}
 	var pairs []*pair
 	for _, p := range variants(o.keys) {
 		if o.only.MatchString(p.name) {

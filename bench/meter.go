@@ -17,12 +17,13 @@ type pair struct {
 	base, variant string // sites
 	status        int    // of the variant's answers
 	first, keys   int    // whose tokens the requests carry
+	signed        bool   // the requests carry a signature instead
 
 	cost [2][]float64 // µs of processor time for a request, in each round: base, variant
 }
 
-// variants lists what is measured. All requests carry a token, those to servers
-// that do not look at it, too: reading a longer request is no cost of ours.
+// variants lists what is measured. All requests carry a credential, those to
+// servers that do not look at it, too: reading a longer request is no cost of ours.
 func variants(keys int) []*pair {
 	const ok, unauthorized = http.StatusOK, http.StatusUnauthorized
 	return []*pair{
@@ -30,6 +31,7 @@ func variants(keys int) []*pair {
 		{name: "one key, respond", base: "respond", variant: "key, respond", status: ok, keys: 1},
 		{name: "all keys in turn, respond", base: "respond", variant: "key, respond", status: ok, keys: keys},
 		{name: "unknown keys, 401", base: "respond", variant: "key, respond", status: unauthorized, first: keys, keys: keys},
+		{name: "Hawk, respond", base: "respond", variant: "key, respond", status: ok, signed: true},
 		{name: "noise: proxy", base: "proxy", variant: "proxy twin", status: ok, keys: 1},
 		{name: "one key, proxy", base: "proxy", variant: "key, proxy", status: ok, keys: 1},
 		{name: "forward_auth, respond", base: "respond", variant: "forward_auth", status: ok, keys: 1},
@@ -40,6 +42,7 @@ func variants(keys int) []*pair {
 // meter measures servers of this process.
 type meter struct {
 	client  *peer
+	signer  *signedBy
 	sites   map[string]string
 	options options
 }
@@ -68,7 +71,10 @@ func (m *meter) round(ctx context.Context, pairs []*pair, number int, record boo
 
 // measure returns the processor time of a request, in µs.
 func (m *meter) measure(p *pair, which int) (float64, error) {
-	o := order{m.sites[p.base], http.StatusOK, m.options.slice, m.options.conns, p.first, p.keys}
+	o := order{m.sites[p.base], http.StatusOK, m.options.slice, m.options.conns, p.first, p.keys, nil}
+	if p.signed {
+		o.Signed = m.signer
+	}
 	if which == 1 {
 		o.Addr, o.Status = m.sites[p.variant], p.status
 	}

@@ -65,16 +65,44 @@ func freeAddr() (string, error) {
 	return ln.Addr().String(), nil
 }
 
+// app is the running app.
+type app interface {
+	Keyring() *keyring.Keyring
+	Sealer() *keyring.Sealer
+}
+
+func runningApp() (app, error) {
+	running, err := caddy.ActiveContext().AppIfConfigured("api_keys")
+	if err != nil {
+		return nil, err
+	}
+	a := running.(app)
+	if a.Keyring() == nil {
+		return nil, errors.New("the app is not running")
+	}
+	return a, nil
+}
+
+// createSigner gives the running server a key that signs.
+func createSigner(ctx context.Context) (*signedBy, error) {
+	a, err := runningApp()
+	if err != nil {
+		return nil, err
+	}
+	key, secret, err := a.Keyring().Create(ctx, keyring.Key{Name: "signer", Scopes: []string{"contacts:read"}},
+		keyring.Issue{Kind: keyring.KindSharedSecret, Sealer: a.Sealer()})
+	if err != nil {
+		return nil, err
+	}
+	return &signedBy{key.ID, secret.Reveal()}, nil
+}
+
 // importKeys gives the running server its keys, each with scopes and an address
 // list.
 func importKeys(ctx context.Context, n int) error {
-	app, err := caddy.ActiveContext().AppIfConfigured("api_keys")
+	a, err := runningApp()
 	if err != nil {
 		return err
-	}
-	kr := app.(interface{ Keyring() *keyring.Keyring }).Keyring()
-	if kr == nil {
-		return errors.New("the app is not running")
 	}
 	allow := []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("2001:db8::/32")}
 	for done := 0; done < n; {
@@ -89,7 +117,7 @@ func importKeys(ctx context.Context, n int) error {
 				Token: keyring.NewSecret(tokenOf(done + i)),
 			}
 		}
-		if _, err := kr.Import(ctx, imports, keyring.DefaultTokenPrefix, false); err != nil {
+		if _, err := a.Keyring().Import(ctx, imports, keyring.DefaultTokenPrefix, false); err != nil {
 			return err
 		}
 		done += len(imports)

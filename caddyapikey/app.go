@@ -63,6 +63,7 @@ type App struct {
 	keyring atomic.Pointer[keyring.Keyring]
 	sealer  atomic.Pointer[keyring.Sealer]
 	rings   []*nonces // for each window that a handler has
+	use     atomic.Pointer[useRecord]
 }
 
 // Retain is how long records of use are kept; zero keeps the default.
@@ -123,6 +124,7 @@ func (a *App) Provision(ctx caddy.Context) error {
 	// On a reload requests may come in before Start: apps start in no order.
 	if kr := shareOpenKeyring(a.store); kr != nil {
 		a.hold(kr)
+		a.shareUseRecord()
 		return a.useMasterKey(kr)
 	}
 	return nil
@@ -136,6 +138,9 @@ func (a *App) Start() error {
 	}
 	if err := a.openRings(a.Keyring()); err != nil {
 		return err
+	}
+	if err := a.openUseRecord(); err != nil {
+		a.logger.Error("no record of use is kept: who uses which key cannot be told, and rules with audit refuse every request", zap.Error(err))
 	}
 	a.generation.Store(generations.Add(1))
 	a.announcer.begin()
@@ -195,7 +200,7 @@ func (a *App) Cleanup() error {
 		return nil
 	}
 	a.held = false
-	return errors.Join(a.releaseRings(), releaseKeyring(a.store))
+	return errors.Join(a.releaseRings(), a.releaseUseRecord(), releaseKeyring(a.store))
 }
 
 // Keyring returns the keys, or nil while they are not open.

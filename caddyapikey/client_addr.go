@@ -106,10 +106,11 @@ func parseEntry(entry string) (netip.Addr, bool) {
 	return parseAddr(strings.TrimSpace(host))
 }
 
+// parseAddr reads an address and drops its zone, which only an IPv6 address can have: Caddy cuts off
+// whatever follows a %, and so would take "10.0.0.1%x" for an address.
 func parseAddr(s string) (netip.Addr, bool) {
-	s, _, _ = strings.Cut(s, "%")
 	addr, err := netip.ParseAddr(s)
-	return addr.Unmap(), err == nil
+	return addr.WithZone("").Unmap(), err == nil
 }
 
 // peerAddr returns the address of the connection, the zero Addr if it has none.

@@ -66,6 +66,8 @@ func TestClientAddr(t *testing.T) {
 
 		// A trusted proxy, entries read from the left.
 		{"left", "left", "10.0.0.1:1", http.Header{"X-Forwarded-For": {"198.51.100.7"}}, "198.51.100.7"},
+		{"IPv4 with a zone", "left", "10.0.0.1:1", http.Header{"X-Forwarded-For": {"10.1.2.3%x"}}, ""},
+		{"IPv4 with a zone, strict", "strict", "10.0.0.1:1", http.Header{"X-Forwarded-For": {"198.51.100.7%x"}}, ""},
 		{"left of several", "left", "10.0.0.1:1", http.Header{"X-Forwarded-For": {"198.51.100.7, 10.0.0.2"}}, "198.51.100.7"},
 		{"left of two lines", "left", "10.0.0.1:1", http.Header{"X-Forwarded-For": {"198.51.100.7", "10.0.0.2"}}, "198.51.100.7"},
 		{"left with port", "left", "10.0.0.1:1", http.Header{"X-Forwarded-For": {"198.51.100.7:4711"}}, "198.51.100.7"},

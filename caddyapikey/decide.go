@@ -2,6 +2,7 @@ package caddyapikey
 
 import (
 	"net/http"
+	"net/netip"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
@@ -20,6 +21,9 @@ type decision struct {
 	signed signature      // that the key proved itself by, nil for a token
 	rules  ruleSet        // the rules that matched
 
+	addr      netip.Addr // of the client, once somebody asked for it
+	addrKnown bool
+
 	claim   signature // that the request carries, proven or not
 	release func()    // gives back what the body takes, nil for nothing
 }
@@ -29,6 +33,15 @@ func (d *decision) done() {
 	if d.release != nil {
 		d.release()
 	}
+}
+
+// client returns the address of the client, the zero Addr if it is not known.
+func (d *decision) client(r *http.Request) netip.Addr {
+	if !d.addrKnown {
+		d.addr, _ = clientAddr(r)
+		d.addrKnown = true
+	}
+	return d.addr
 }
 
 // decide fills d. It changes nothing about the request.
@@ -64,9 +77,8 @@ func (h *Handler) decide(r *http.Request, d *decision) {
 		}
 		return
 	}
-	addr, _ := clientAddr(r)
 	switch {
-	case !d.key.AllowsAddr(addr):
+	case !d.key.AllowsAddr(d.client(r)):
 		d.why = wrongAddress
 	case !d.key.AllowsOrigin(firstLine(r.Header["Origin"])):
 		d.why = wrongOrigin

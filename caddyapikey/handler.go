@@ -99,6 +99,8 @@ type Handler struct {
 	vary   []string // the Vary line that tells caches keys apart; never changed
 	nonces *nonces  // that signed requests used
 	place  *atomic.Pointer[place]
+
+	challengeMissing, challengeUnknown []string // never changed
 }
 
 // CaddyModule returns the Caddy module information.
@@ -152,7 +154,8 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	if err := h.provisionSignature(); err != nil {
 		return err
 	}
-	h.app.guard(ctx, h.From)
+	h.provisionChallenges()
+	h.app.guard(ctx, h.credentialPlaces())
 	if err := h.provisionForward(); err != nil {
 		return err
 	}
@@ -187,6 +190,15 @@ func (h *Handler) provisionSources() error {
 	return nil
 }
 
+// credentialPlaces returns where something may stand that lets in whoever reads
+// it in a log. Other signatures than a bewit are used up by then.
+func (h *Handler) credentialPlaces() []Source {
+	if h.Signature.Hawk.Bewit == 0 {
+		return h.From
+	}
+	return append(slices.Clone(h.From), Source{Kind: SourceQuery, Name: bewitParam})
+}
+
 // normalizeSources checks a whole list of places and brings it into canonical
 // form.
 func normalizeSources(sources []Source) error {
@@ -210,39 +222,50 @@ func normalizeSources(sources []Source) error {
 // ServeHTTP decides about one request: strict checks, the rules that match,
 // exactly one credential, the key in force, its address list, its scopes; then
 // it strips the credential, sets the identity and hands on.
-func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) (err error) {
 	h.owned.remove(r.Header)
-	if !h.guardTrailers(r) {
-		d := decision{why: badRequest}
-		h.record(r, &d, true)
-		return h.refuse(w, r, &d)
-	}
-	if h.CORS && h.Mode == modeEnforce && isPreflight(r) && h.answerPreflight(w, r) {
+	enforced := h.Mode == modeEnforce
+	var d decision
+	switch {
+	case !h.guardTrailers(r):
+		d.why, enforced = badRequest, true
+	case h.CORS && enforced && isPreflight(r) && h.answerPreflight(w, r):
 		h.placeOf(r).site.preflight.Add(1)
 		return nil
-	}
-	h.strict.scrub(r.Header)
-	var d decision
-	h.decide(r, &d)
-	if d.why == nil && d.signed != nil {
-		defer d.done()
-		d.why = h.settle(r, &d)
-	}
-	h.record(r, &d, h.Mode == modeEnforce)
-	if h.CORS && !d.public {
-		w = allowOrigin(w, r, h.app.Keyring())
-	}
-	if d.why != nil {
-		if h.Mode == modeEnforce {
-			return h.refuse(w, r, &d)
+	default:
+		h.strict.scrub(r.Header)
+		h.decide(r, &d)
+		if d.why == nil && d.signed != nil {
+			defer d.done()
+			d.why = h.settle(r, &d)
 		}
-		h.introduce(r, keyring.Proven{})
-		return next.ServeHTTP(w, r)
 	}
+	h.record(r, &d, enforced)
+	var a account
+	h.openAccount(&a, r, &d)
+	defer func() { a.close(&d, enforced, err) }()
+	if d.why != nil && enforced {
+		if h.CORS {
+			w = allowOrigin(w, r, h.app.Keyring())
+		}
+		return h.refuse(w, r, &d)
+	}
+	return h.serve(w, r, next, &d, &a)
+}
+
+// serve hands a request on that may pass, or that would have been refused in
+// another mode.
+func (h *Handler) serve(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler, d *decision, a *account) error {
 	if d.public {
 		h.withhold(r)
 		h.introduce(r, keyring.Proven{})
 		return next.ServeHTTP(w, r)
+	}
+	if h.CORS {
+		w = allowOrigin(w, r, h.app.Keyring())
+	}
+	if d.why != nil {
+		return next.ServeHTTP(a.meter(w, h.introduce(r, keyring.Proven{})), r)
 	}
 	h.protectCaches(w.Header(), d.found, d.signed)
 	if !d.key.IsZero() && !h.KeepCredential && h.Mode == modeEnforce {
@@ -253,7 +276,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 			stripOriginal(r, d.found)
 		}
 	}
-	h.introduce(r, d.key)
+	w = a.meter(w, h.introduce(r, d.key))
 	if d.signed == nil {
 		return next.ServeHTTP(w, r)
 	}

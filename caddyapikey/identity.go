@@ -30,18 +30,24 @@ const identityKey = "\x00api_key"
 // identity gives the placeholders of one request their values, when they are
 // asked for. Its key is nobody on a request that passed without one: then they
 // are empty, instead of standing as they are written.
-type identity struct{ key keyring.Proven }
+type identity struct {
+	key    keyring.Proven
+	answer answerMeter
+}
 
-// introduce makes the key, or nobody, known to the handlers behind us and, as configured,
-// to the upstream.
-func (h *Handler) introduce(r *http.Request, key keyring.Proven) {
+// introduce makes the key, or nobody, known to the handlers behind us and, as
+// configured, to the upstream. It returns a meter for the answer.
+func (h *Handler) introduce(r *http.Request, key keyring.Proven) *answerMeter {
 	repl := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
 	known, _ := repl.Get(identityKey)
 	id, again := known.(*identity)
+	var meter *answerMeter
 	if again {
 		id.key = key // a second handler decided anew
+		meter = new(answerMeter)
 	} else {
-		id = &identity{key}
+		id = &identity{key: key}
+		meter = &id.answer
 		repl.Map(id.placeholder)
 	}
 	for _, f := range h.Forward {
@@ -49,6 +55,7 @@ func (h *Handler) introduce(r *http.Request, key keyring.Proven) {
 			r.Header.Set(f.Header, value)
 		}
 	}
+	return meter
 }
 
 // placeholder is a provider of Caddy's replacer.

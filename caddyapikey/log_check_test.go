@@ -44,6 +44,7 @@ func TestClearLogsAreNamed(t *testing.T) {
 		"credentials":       {global: "servers {\nlog_credentials\n}", site: "log\napi_key {\nfrom bearer\nfrom cookie sid\nrequire *\n}", want: []string{"http.log.access", "http.log.error"}, keys: `["bearer","cookie sid"]`},
 		"no handler":        {site: "log\nrespond ok"},
 		"query":             {site: "api_key {\nfrom query k\nrequire *\n}", want: []string{"http.log.error"}, keys: `["query k"]`},
+		"bewit":             {site: "api_key {\nfrom bearer\nsignature hawk {\nhawk {\nbewit 10m\n}\n}\nrequire *\n}", want: []string{"http.log.error"}, keys: `["query bewit"]`},
 		"filtered":          {format: "format filter {\nrequest>headers>X-Api-Key delete\n}", site: "api_key {\nrequire *\n}"},
 		"hashed":            {format: "format filter {\nrequest>headers>X-Api-Key hash\n}", site: "api_key {\nrequire *\n}"},
 		"headers filtered":  {format: "format filter {\nrequest>headers delete\n}", site: "api_key {\nrequire *\n}"},

@@ -151,3 +151,36 @@ func TestReplayAfterRestart(t *testing.T) {
 		}
 	}
 }
+
+// What was saved under one skew knows nothing of what was used under another
+// one since, be it that the server was stopped in between or not.
+func TestReplayAfterOtherSkew(t *testing.T) {
+	for name, leave := range map[string]func(*testing.T){"restart": stop, "reload": func(*testing.T) {}} {
+		t.Run(name, func(t *testing.T) {
+			site := func(skew string) string {
+				return strings.Replace(signedSite, "signature hawk message {", "signature hawk message {\nskew "+skew, 1)
+			}
+			r := rig.New(t, "", site("30s"))
+			s := newSigner(t, r, exporter)
+			if !signs(t, s) {
+				t.Fatal("a new request is refused")
+			}
+			leave(t)
+			r.Load("", site("1s"))
+			var used *http.Request
+			for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(20 * time.Millisecond) { // until what was used before cannot matter
+				used = sign(t, s.hawk, s.request(t, "GET", "/v1/export", ""), time.Now())
+				if answer := r.Do(used); answer.Status == http.StatusOK {
+					break
+				} else if time.Now().After(deadline) {
+					t.Fatalf("status %d %s", answer.Status, answer.Body)
+				}
+			}
+			leave(t)
+			r.Load("", site("30s"))
+			if answer := r.Do(used); answer.Status == http.StatusOK {
+				t.Error("a replay was let in")
+			}
+		})
+	}
+}

@@ -5,6 +5,9 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
+	"slices"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -40,13 +43,19 @@ func (n *nonces) ring() *hmacsig.NonceRing {
 // pooledRing makes a ring a value of the pool.
 type pooledRing struct {
 	*hmacsig.NonceRing
+	store  string
+	window time.Duration
 	file   string // "" for a store that keeps none
 	logger *zap.Logger
+
+	// A later configuration runs without this ring, so that it does not know
+	// what was used since.
+	left atomic.Bool
 }
 
 // Destruct saves the ring when the last configuration let go of it.
 func (p *pooledRing) Destruct() error {
-	if p.file == "" {
+	if p.file == "" || p.left.Load() {
 		return nil
 	}
 	if err := p.save(); err != nil {
@@ -88,9 +97,48 @@ func (a *App) ringKey(n *nonces) string { return a.store.StoreKey() + "\x00" + n
 
 // openRings takes references to the rings that the handlers asked for.
 func (a *App) openRings(kr *keyring.Keyring) error {
+	if err := a.leaveRings(); err != nil {
+		return err
+	}
 	for _, n := range a.rings {
 		if err := a.openRing(n, kr); err != nil {
 			return err
+		}
+	}
+	return nil
+}
+
+// leaveRings gives up what is known for windows that this configuration does not
+// have, in memory and in files: it would be out of date if they came back.
+func (a *App) leaveRings() error {
+	if len(a.rings) == 0 {
+		return nil // nothing is used meanwhile
+	}
+	used := func(window time.Duration) bool {
+		return slices.ContainsFunc(a.rings, func(n *nonces) bool { return n.window == window })
+	}
+	nonceRings.Range(func(_, value any) bool {
+		if p := value.(*pooledRing); p.store == a.store.StoreKey() && !used(p.window) {
+			p.left.Store(true)
+		}
+		return true
+	})
+	keeper, ok := a.store.(nonceKeeper)
+	if !ok {
+		return nil
+	}
+	dir, base := filepath.Split(keeper.NonceFile())
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return fmt.Errorf("used nonces: %w", err)
+	}
+	for _, entry := range entries {
+		text, ours := strings.CutPrefix(entry.Name(), base+".")
+		if window, err := time.ParseDuration(text); !ours || err != nil || used(window) {
+			continue
+		}
+		if err := os.Remove(filepath.Join(dir, entry.Name())); err != nil {
+			return fmt.Errorf("used nonces: %w", err)
 		}
 	}
 	return nil
@@ -104,7 +152,11 @@ func (a *App) openRing(n *nonces, kr *keyring.Keyring) error {
 	if err != nil {
 		return err
 	}
-	n.open.Store(value.(*pooledRing))
+	p := value.(*pooledRing)
+	if p.left.Swap(false) {
+		p.Lose(kr.Now())
+	}
+	n.open.Store(p)
 	return nil
 }
 
@@ -112,7 +164,7 @@ func (a *App) openRing(n *nonces, kr *keyring.Keyring) error {
 // refuses what the last process may have accepted; where no key could sign,
 // there was nothing.
 func (a *App) loadRing(n *nonces, kr *keyring.Keyring) (*pooledRing, error) {
-	p := &pooledRing{logger: a.logger}
+	p := &pooledRing{store: a.store.StoreKey(), window: n.window, logger: a.logger}
 	limits := hmacsig.NonceLimits{Window: n.window}
 	lost := kr.Now()
 	if !kr.HasSigners() {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -121,11 +122,9 @@ func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, d *decision) er
 	header := w.Header()
 	header.Set("Cache-Control", "no-store")
 	if d.why.status == http.StatusUnauthorized || d.why == missingScope || d.why == severalKeys {
-		for _, challenge := range h.challenges(d) {
-			header.Add("WWW-Authenticate", challenge)
-		}
+		header["Www-Authenticate"] = append(header["Www-Authenticate"], h.challenges(d)...)
 		if d.why.status == http.StatusUnauthorized && h.Signature.accepts(schemeMessage) {
-			header.Set("Accept-Signature", h.Signature.policy().AcceptSignature(r.ContentLength != 0))
+			header["Accept-Signature"] = h.Signature.wanted(r.ContentLength != 0)
 		}
 	}
 	switch d.why.status {
@@ -153,17 +152,7 @@ func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, d *decision) er
 		}
 		return caddyhttp.HandlerError{StatusCode: d.why.status, Err: errors.New(d.why.reason)}
 	}
-	p := problem{
-		Type:   problemBase + d.why.reason,
-		Title:  d.why.title,
-		Status: d.why.status,
-		Detail: d.why.detail,
-		Scope:  d.scope,
-	}
-	if d.failed != nil {
-		p.Check, p.Detail = d.failed.name, d.failed.detail
-	}
-	body, err := json.Marshal(p)
+	body, err := d.problem()
 	if err != nil {
 		return caddyhttp.Error(http.StatusInternalServerError, err)
 	}
@@ -180,13 +169,47 @@ func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, d *decision) er
 	return err
 }
 
+// plainProblems has the bodies that depend on nothing but the refusal: what
+// strangers cause costs no encoding.
+var plainProblems sync.Map // []byte by *refusal
+
+// problem returns the body of the answer.
+func (d *decision) problem() ([]byte, error) {
+	if d.failed == nil && d.scope == "" {
+		if body, ok := plainProblems.Load(d.why); ok {
+			return body.([]byte), nil
+		}
+	}
+	p := problem{
+		Type:   problemBase + d.why.reason,
+		Title:  d.why.title,
+		Status: d.why.status,
+		Detail: d.why.detail,
+		Scope:  d.scope,
+	}
+	if d.failed != nil {
+		p.Check, p.Detail = d.failed.name, d.failed.detail
+	}
+	body, err := json.Marshal(p)
+	if err == nil && d.failed == nil && d.scope == "" {
+		plainProblems.Store(d.why, body)
+	}
+	return body, err
+}
+
 // challenges returns the WWW-Authenticate values of a refusal: one for each
 // place where a key may stand, with the error codes of RFC 6750 where a key was
 // sent.
 func (h *Handler) challenges(d *decision) []string {
+	if hawk, ok := d.claim.(*hawkSignature); ok && d.why.status == http.StatusUnauthorized {
+		return []string{hawk.challenge(d.why, h.app.Keyring())}
+	}
 	var attributes string
 	switch d.why {
 	case missingKey:
+		return h.challengeMissing
+	case unknownKey:
+		return h.challengeUnknown
 	case severalKeys:
 		attributes = `, error="invalid_request"`
 	case missingScope:
@@ -195,12 +218,19 @@ func (h *Handler) challenges(d *decision) []string {
 	default:
 		attributes = `, error="invalid_token"`
 	}
-	if hawk, ok := d.claim.(*hawkSignature); ok && d.why.status == http.StatusUnauthorized {
-		return []string{hawk.challenge(d.why, h.app.Keyring())}
-	}
 	// Only a 401 asks for a credential; elsewhere the Bearer scheme merely says
 	// what was wrong, and a browser must not prompt for another password.
-	asks := d.why.status == http.StatusUnauthorized
+	return h.challengesWith(attributes, d.why.status == http.StatusUnauthorized)
+}
+
+// provisionChallenges makes the challenges that strangers cause.
+func (h *Handler) provisionChallenges() {
+	h.challengeMissing = h.challengesWith("", true)
+	h.challengeUnknown = h.challengesWith(`, error="invalid_token"`, true)
+}
+
+// challengesWith returns the challenges with attributes for the Bearer scheme.
+func (h *Handler) challengesWith(attributes string, asks bool) []string {
 	var list []string
 	for _, s := range h.From {
 		switch {

@@ -23,7 +23,8 @@ func (h *Handler) answerSigned(w http.ResponseWriter, s signature) (http.Respons
 	}
 	switch h.Signature.Hawk.ServerAuthorization {
 	case serverAuthBare:
-		return &signedWriter{ResponseWriterWrapper: &caddyhttp.ResponseWriterWrapper{ResponseWriter: w}, proof: hawk.proof, logger: h.logger}, none
+		signed := &signedWriter{ResponseWriterWrapper: &caddyhttp.ResponseWriterWrapper{ResponseWriter: w}, proof: hawk.proof, logger: h.logger}
+		return signed, signed.finish
 	case serverAuthHash:
 		held := &heldWriter{
 			signedWriter: signedWriter{ResponseWriterWrapper: &caddyhttp.ResponseWriterWrapper{ResponseWriter: w}, proof: hawk.proof, logger: h.logger},
@@ -80,6 +81,14 @@ func (w *signedWriter) FlushError() error {
 	return http.NewResponseController(w.ResponseWriter).Flush()
 }
 
+// finish signs an answer of which nothing was written: the server sends it then.
+func (w *signedWriter) finish() error {
+	if !w.wrote {
+		w.sign(nil)
+	}
+	return nil
+}
+
 func (w *signedWriter) begin() {
 	if !w.wrote {
 		w.WriteHeader(http.StatusOK)
@@ -100,6 +109,9 @@ type heldWriter struct {
 // WriteHeader keeps the status.
 func (w *heldWriter) WriteHeader(status int) {
 	switch {
+	case status == http.StatusSwitchingProtocols: // there is no answer to hold
+		w.passed = true
+		w.signedWriter.WriteHeader(status)
 	case w.passed || status < 200:
 		w.signedWriter.WriteHeader(status)
 	case w.status == 0:
@@ -134,14 +146,23 @@ func (w *heldWriter) FlushError() error {
 	return nil
 }
 
-// Unwrap hides the connection: what is written past us could not be signed.
-func (w *heldWriter) Unwrap() http.ResponseWriter { return nil }
+// Unwrap hides the connection as long as the answer is held: what is written past
+// us could not be signed.
+func (w *heldWriter) Unwrap() http.ResponseWriter {
+	if w.passed {
+		return w.ResponseWriter
+	}
+	return nil
+}
 
 // pass gives up holding.
 func (w *heldWriter) pass() error {
 	w.passed = true
 	if w.status != 0 {
 		w.signedWriter.WriteHeader(w.status)
+	}
+	if w.body.Len() == 0 {
+		return nil // some answers may have no body, not even an empty one
 	}
 	_, err := w.signedWriter.Write(w.body.Bytes())
 	w.body.Reset()
@@ -150,7 +171,7 @@ func (w *heldWriter) pass() error {
 
 // finish signs and sends what is held. The answer to HEAD has no body to hash.
 func (w *heldWriter) finish() error {
-	if w.passed || w.status == 0 && w.body.Len() == 0 {
+	if w.passed {
 		return nil
 	}
 	var hash *hmacsig.HawkHash

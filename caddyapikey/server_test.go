@@ -12,8 +12,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/quic-go/quic-go/http3"
-
 	"github.com/caddy-apikey/caddy-apikey/internal/rig"
 )
 
@@ -479,35 +477,36 @@ func TestWebSocketAndStreaming(t *testing.T) {
 }
 
 func TestHTTP2AndHTTP3(t *testing.T) {
-	addr := rig.FreeAddr(t)
-	_, port, _ := net.SplitHostPort(addr)
+	_, port, _ := net.SplitHostPort(rig.FreeAddr(t))
 	// A second site, with TLS, beside the one of the rig.
-	r := rig.New(t, "skip_install_trust", guarded+"\n}\nhttps://localhost:"+port+" {\nbind 127.0.0.1\ntls internal\n"+guarded)
+	r := rig.New(t, "", guarded+"\n}\nhttps://localhost:"+port+" {\nbind 127.0.0.1\ntls "+rig.Certificate(t)+"\n"+guarded)
 	_, token := r.Create(`{"name":"x","scopes":["contacts:read"]}`)
-	config := &tls.Config{InsecureSkipVerify: true, ServerName: "localhost"} // a certificate of this test run
-	h3 := &http3.Transport{TLSClientConfig: config}
-	defer h3.Close()
-	h2 := &http.Transport{TLSClientConfig: config, ForceAttemptHTTP2: true}
-	defer h2.CloseIdleConnections()
-	rig.AwaitTLS(t, addr, config)
+	transport := &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, ForceAttemptHTTP2: true} // a certificate of this test run
+	defer transport.CloseIdleConnections()
+	h3, h3URL := r.HTTP3(t)
 	for name, c := range map[string]struct {
-		transport http.RoundTripper
-		major     int
-	}{"HTTP/2": {h2, 2}, "HTTP/3": {h3, 3}} {
+		client *http.Client
+		url    string
+		host   string
+		major  int
+	}{
+		"HTTP/2": {&http.Client{Transport: transport, Timeout: 20 * time.Second}, "https://localhost:" + port, "", 2},
+		"HTTP/3": {h3, h3URL, r.Site, 3},
+	} {
 		t.Run(name, func(t *testing.T) {
-			client := &http.Client{Transport: c.transport, Timeout: 20 * time.Second}
 			for _, step := range []struct {
 				method, token string
 				want          int
 			}{{"GET", token, 200}, {"GET", "", 401}, {"GET", token + "x", 401}, {"POST", token, 403}, {"GET", token, 200}} {
-				req, err := http.NewRequest(step.method, "https://localhost:"+port+"/v1/contacts", nil)
+				req, err := http.NewRequest(step.method, c.url+"/v1/contacts", nil)
 				if err != nil {
 					t.Fatal(err)
 				}
+				req.Host = c.host
 				if step.token != "" {
 					req.Header.Set("Authorization", "Bearer "+step.token)
 				}
-				resp, err := client.Do(req)
+				resp, err := c.client.Do(req)
 				if err != nil {
 					t.Fatal(err)
 				}

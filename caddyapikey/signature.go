@@ -25,7 +25,7 @@ const (
 	defaultSkew     = time.Minute
 	maxSkew         = 15 * time.Minute
 	defaultBodySize = 1 << 20
-	maxBodySize     = 1 << 30
+	maxBodySize     = maxBuffered
 	maxBewitLife    = 30 * 24 * time.Hour
 )
 
@@ -54,6 +54,8 @@ type Signature struct {
 
 	// Options of Hawk.
 	Hawk *Hawk `json:"hawk,omitempty"`
+
+	wantedBare, wantedBody []string // values of Accept-Signature; never changed
 }
 
 // Hawk has options of the Hawk scheme.
@@ -117,6 +119,8 @@ func (s *Signature) provision() error {
 		}
 		s.Cover[i] = strings.ToLower(field)
 	}
+	s.wantedBare = []string{s.policy().AcceptSignature(false)}
+	s.wantedBody = []string{s.policy().AcceptSignature(true)}
 	if s.Hawk == nil {
 		s.Hawk = new(Hawk)
 	}
@@ -148,7 +152,7 @@ func checkScheme(scheme string) error {
 
 func checkBodyLimit(n int64) error {
 	if n < 1 || n > maxBodySize {
-		return errors.New("body_limit: write a size from 1B to 1GiB, such as 10MiB")
+		return errors.New("body_limit: write a size from 1B to 512MiB, such as 10MiB")
 	}
 	return nil
 }
@@ -182,6 +186,15 @@ func (h *Handler) provisionSignature() error {
 		h.nonces = h.app.nonces(time.Duration(h.Signature.Skew))
 	}
 	return nil
+}
+
+// wanted returns the value of Accept-Signature for a request with a body or
+// without.
+func (s *Signature) wanted(body bool) []string {
+	if body {
+		return s.wantedBody
+	}
+	return s.wantedBare
 }
 
 func checkSignedBody(mode string) error {

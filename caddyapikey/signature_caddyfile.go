@@ -127,7 +127,7 @@ func sizeArg(h httpcaddyfile.Helper, field *int64) error {
 	}
 	n, err := humanize.ParseBytes(text)
 	if err != nil || n < 1 || n > maxBodySize {
-		return h.Errf("%s: %q is not a size from 1B to 1GiB, such as 10MiB", option, text)
+		return h.Errf("%s: %q is not a size from 1B to 512MiB, such as 10MiB", option, text)
 	}
 	*field = int64(n)
 	return nil

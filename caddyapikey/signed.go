@@ -125,18 +125,22 @@ func whySigned(err error) *refusal {
 // request in: its body has to be the one that was signed, and its nonce is
 // spent.
 func (h *Handler) settle(r *http.Request, d *decision) *refusal {
-	if why := h.verifyBody(r, d); why != nil {
-		return why
-	}
 	second, nonce, once := d.signed.nonce()
 	if !once {
-		return nil
+		return h.verifyBody(r, d)
+	}
+	credential := d.key.ID() + "/" + strconv.FormatUint(uint64(d.key.Credential()), 10)
+	// Who captured a request must not have many copies of it wait for their body.
+	if ring := h.nonces.ring(); ring != nil && ring.Spent(credential, second, nonce) {
+		return replayed
+	}
+	if why := h.verifyBody(r, d); why != nil {
+		return why
 	}
 	kr, ring := h.app.Keyring(), h.nonces.ring()
 	if kr == nil || ring == nil {
 		return notReady
 	}
-	credential := d.key.ID() + "/" + strconv.FormatUint(uint64(d.key.Credential()), 10)
 	if err := ring.Use(credential, second, nonce, kr.Now()); err != nil {
 		return whySigned(err)
 	}
@@ -151,7 +155,7 @@ func signedRequest(r *http.Request) *hmacsig.Request {
 		Authority:     r.Host,
 		Target:        r.RequestURI,
 		Header:        r.Header,
-		ContentLength: r.ContentLength,
+		ContentLength: max(r.ContentLength, 0), // whether there is a body of unknown length, verifyBody finds out
 	}
 	if original, ok := r.Context().Value(caddyhttp.OriginalRequestCtxKey).(http.Request); ok {
 		s.Method, s.Target = original.Method, original.RequestURI

@@ -45,10 +45,15 @@ func (h *Handler) bodyRule(rules *ruleSet) (mode string, limit int64) {
 }
 
 // verifyBody checks the body against what was signed. Nothing of it is read
-// before: an unknown caller never makes us.
+// before: an unknown caller never makes us. When it refuses, the body is still
+// as it came, for a handler that only observes.
 func (h *Handler) verifyBody(r *http.Request, d *decision) *refusal {
 	_, _, once := d.signed.nonce()
+	digest := d.signed.body()
 	hasBody := r.ContentLength != 0 && r.Body != nil && r.Body != http.NoBody
+	if hasBody && digest == nil && r.ContentLength < 0 {
+		hasBody = !isEmpty(r)
+	}
 	if !once { // a bewit, for GET and HEAD alone, covers no body
 		if hasBody {
 			return thinSignature
@@ -56,7 +61,6 @@ func (h *Handler) verifyBody(r *http.Request, d *decision) *refusal {
 		return nil
 	}
 	mode, limit := h.bodyRule(&d.rules)
-	digest := d.signed.body()
 	switch {
 	case mode == bodyOff:
 		return nil
@@ -66,11 +70,26 @@ func (h *Handler) verifyBody(r *http.Request, d *decision) *refusal {
 		return nil
 	case !hasBody:
 		return whyBody(digest.Verify())
+	case mode == bodyStream && h.Mode == modeObserve:
+		return nil // by the time when it is known, nothing may be broken off
 	case mode == bodyStream:
 		r.Body = &verifiedBody{body: r.Body, digest: digest}
 		return nil
 	}
 	return bufferBody(r, d, digest, limit)
+}
+
+// isEmpty reports whether a body of unknown length has none: over HTTP/3 no
+// request says so beforehand.
+func isEmpty(r *http.Request) bool {
+	var first [1]byte
+	if _, err := io.ReadFull(r.Body, first[:]); err == io.EOF {
+		r.Body, r.ContentLength = http.NoBody, 0
+		return true
+	} else if err == nil {
+		putBack(r, first[:])
+	}
+	return false
 }
 
 func whyBody(err error) *refusal {
@@ -97,19 +116,30 @@ func bufferBody(r *http.Request, d *decision, digest bodyDigest, limit int64) *r
 	d.release = func() { buffered.Add(-room) }
 	var whole bytes.Buffer
 	n, err := io.Copy(&whole, io.LimitReader(r.Body, limit+1))
+	why := (*refusal)(nil)
 	switch {
 	case n > limit:
-		return largeBody
+		why = largeBody
 	case err != nil:
-		return brokenBody
+		why = brokenBody
+	default:
+		_, _ = digest.Write(whole.Bytes())
+		why = whyBody(digest.Verify())
 	}
-	_, _ = digest.Write(whole.Bytes())
-	if digest.Verify() != nil {
-		return badDigest
+	if why != nil {
+		putBack(r, whole.Bytes())
+		return why
 	}
+	buffered.Add(n - room) // a length that nobody announced is known now
+	room = n
 	r.Body = heldBody{bytes.NewReader(whole.Bytes()), r.Body}
 	r.ContentLength = n
 	return nil
+}
+
+// putBack has a body begin again with what was read of it.
+func putBack(r *http.Request, read []byte) {
+	r.Body = heldBody{io.MultiReader(bytes.NewReader(read), r.Body), r.Body}
 }
 
 // heldBody is a body in memory, and the closing of the one it was read from.

@@ -2,7 +2,9 @@ package caddyapikey
 
 import (
 	"errors"
+	"fmt"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/caddy-apikey/caddy-apikey/hmacsig"
@@ -75,7 +77,23 @@ func (m *messageSignature) base() string {
 	if err != nil {
 		return err.Error()
 	}
-	return string(base)
+	return maskFields(string(base))
+}
+
+// maskFields hides the values of covered fields in a signature base, of which
+// some, such as Cookie, are secrets; their length tells most disagreements.
+func maskFields(base string) string {
+	lines := strings.Split(base, "\n")
+	for i, line := range lines {
+		name, value, _ := strings.Cut(line, ": ")
+		switch {
+		case strings.HasPrefix(name, `"@`):
+		case name == `"content-digest"`, name == `"content-type"`, name == `"content-length"`, name == `"date"`:
+		default:
+			lines[i] = fmt.Sprintf("%s: [%d bytes]", name, len(value))
+		}
+	}
+	return strings.Join(lines, "\n")
 }
 
 // strip removes the signature, and those of others with it: their labels say

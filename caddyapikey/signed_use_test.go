@@ -3,14 +3,18 @@ package caddyapikey_test
 import (
 	"bytes"
 	"crypto/ed25519"
+	"crypto/hmac"
 	"crypto/rand"
+	"crypto/sha256"
 	"crypto/x509"
+	"encoding/base64"
 	"encoding/json"
 	"encoding/pem"
 	"fmt"
 	"io"
 	"net/http"
 	"net/url"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -19,6 +23,30 @@ import (
 	"github.com/caddy-apikey/caddy-apikey/hmacsig"
 	"github.com/caddy-apikey/caddy-apikey/internal/rig"
 )
+
+// The id of a key is not told apart from one that nobody has, whatever secret
+// the request is signed with.
+func TestUnknownIDIsNotTold(t *testing.T) {
+	r := rig.New(t, "", signedSite)
+	s := newSigner(t, r, exporter)
+	key := make([]byte, 32)
+	forged := func(id string) rig.Answer {
+		req := s.request(t, "POST", "/v1/contacts", "x")
+		params := fmt.Sprintf(`("@method" "@authority" "@path" "@query" "content-digest");created=%d;keyid="%s";nonce="%s"`, time.Now().Unix(), id, rand.Text())
+		const digest = "sha-256=:AAAA:" // of no length that a digest has
+		base := fmt.Sprintf("\"@method\": POST\n\"@authority\": %s\n\"@path\": /v1/contacts\n\"@query\": ?\n\"content-digest\": %s\n\"@signature-params\": %s", r.Site, digest, params)
+		mac := hmac.New(sha256.New, key)
+		mac.Write([]byte(base))
+		req.Header.Set("Content-Digest", digest)
+		req.Header.Set("Signature-Input", "sig1="+params)
+		req.Header.Set("Signature", "sig1=:"+base64.StdEncoding.EncodeToString(mac.Sum(nil))+":")
+		return r.Do(req)
+	}
+	known, unknown := forged(s.id), forged("key_00000000000000000000")
+	if known.Status != unknown.Status || !bytes.Equal(known.Body, unknown.Body) {
+		t.Errorf("known: %d %s, unknown: %d %s", known.Status, known.Body, unknown.Status, unknown.Body)
+	}
+}
 
 // Of a hundred copies of one request, sent at the same time, one is let in; and
 // a reload forgets nothing.
@@ -104,6 +132,30 @@ func TestBewit(t *testing.T) {
 	wantAnswer(t, r.Request("POST", target), 400, "malformed_signature")
 }
 
+// A bewit is good until it ends for whoever reads it in a log.
+func TestBewitStaysOutOfLogs(t *testing.T) {
+	r := rig.New(t, "", "respond 204") // for its directories and addresses
+	path := filepath.Join(r.Dir, "redacted.log")
+	r.Load("", "log own {\noutput file "+path+"\nformat redact_api_keys\n}\n"+signedSite)
+	s := newSigner(t, r, exporter)
+	u, err := url.Parse("http://" + r.Site + "/v1/export?a=1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	signed, err := s.hawk.Bewit(u, time.Now().Add(time.Minute))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if answer := r.Get(signed.RequestURI(), "Referer: "+signed.String()); answer.Status != 200 {
+		t.Fatalf("status %d %s", answer.Status, answer.Body)
+	}
+	stop(t) // which ends the log
+	logs := rig.ReadFile(t, path)
+	if !strings.Contains(logs, "/v1/export?a=1") || strings.Contains(logs, signed.Query().Get("bewit")) {
+		t.Errorf("the log has %s", logs)
+	}
+}
+
 func TestServerAuthorization(t *testing.T) {
 	for _, mode := range []string{"bare", "hash"} {
 		t.Run(mode, func(t *testing.T) {
@@ -133,6 +185,33 @@ reverse_proxy {$UPSTREAM}`, mode))
 				if hashed := strings.Contains(resp.Header.Get("Server-Authorization"), "hash="); hashed != (mode == "hash" && method != "HEAD") {
 					t.Errorf("%s: %q", method, resp.Header.Get("Server-Authorization"))
 				}
+			}
+		})
+	}
+}
+
+// Answers that have no body are signed, and upgrades are.
+func TestServerAuthorizationWithoutBody(t *testing.T) {
+	for _, mode := range []string{"bare", "hash"} {
+		t.Run(mode, func(t *testing.T) {
+			r := rig.New(t, "", "api_key {\nsignature hawk {\nhawk {\nserver_authorization "+mode+"\n}\n}\nrequire *\n}\nhandle /nothing {\n}\nhandle {\nreverse_proxy {$UPSTREAM}\n}")
+			s := newSigner(t, r, exporter)
+			get := func(path string, want int) {
+				t.Helper()
+				answer := r.Do(sign(t, s.hawk, s.request(t, "GET", path, ""), time.Now()))
+				if answer.Status != want || answer.Header.Get("Server-Authorization") == "" {
+					t.Errorf("%s: status %d, %v", path, answer.Status, answer.Header)
+				}
+			}
+			get("/nothing", 200)
+			r.Upstream.Respond("HTTP/1.1 204 No Content\r\n\r\n")
+			get("/x", 204)
+
+			r.Upstream.Respond("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\nframes")
+			upgrade := sign(t, s.hawk, s.request(t, "GET", "/x", ""), time.Now())
+			got := r.Raw("GET /x HTTP/1.1\r\nHost: " + r.Site + "\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\nAuthorization: " + upgrade.Header.Get("Authorization") + "\r\n\r\n")
+			if !strings.HasPrefix(got, "HTTP/1.1 101 ") || !strings.HasSuffix(got, "frames") || !strings.Contains(got, "Server-Authorization: Hawk ") {
+				t.Errorf("an upgrade: %.300q", got)
 			}
 		})
 	}

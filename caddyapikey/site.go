@@ -106,6 +106,7 @@ func (t *siteTable) all() []*site {
 type place struct {
 	site   *site
 	logged bool // the server writes an access log
+	routes routeNumbers
 }
 
 func (h *Handler) placeOf(r *http.Request) *place {
@@ -120,7 +121,7 @@ func (h *Handler) placeOf(r *http.Request) *place {
 	if name == "" {
 		name = "unknown"
 	}
-	p := &place{sites.get(name), server != nil && server.Logs != nil}
+	p := &place{site: sites.get(name), logged: server != nil && server.Logs != nil}
 	h.place.Store(p)
 	return p
 }

@@ -108,6 +108,18 @@ func NewNonceRing(limits NonceLimits, lost time.Time) *NonceRing {
 	return r
 }
 
+// Lose says that until a moment nonces may have been spent of which the ring
+// knows nothing, as NewNonceRing does with lost.
+func (r *NonceRing) Lose(lost time.Time) {
+	floor := lost.Unix() + r.window + 1
+	for i := range r.shards {
+		s := &r.shards[i]
+		s.mu.Lock()
+		s.floor = max(s.floor, floor)
+		s.mu.Unlock()
+	}
+}
+
 // Use spends a nonce that a credential has proven to have signed, with the given
 // second as its time. It returns nil once for each; ErrStale if the second is
 // outside of the window around now; and otherwise one of the errors above.
@@ -123,12 +135,11 @@ func (r *NonceRing) Use(credential string, second int64, nonce string, now time.
 	if r.swept.Load() != at {
 		r.sweep(at)
 	}
-	digest, owner := r.key.digest(credential, nonce), maphash.String(r.seed, credential)
+	digest := r.key.digest(credential, nonce)
 	if r.loaded.Load().has(second, digest) {
 		return ErrReplay
 	}
-	s := &r.shards[owner%uint64(len(r.shards))]
-	g := group(owner / uint64(len(r.shards)) % uint64(len(s.kept)))
+	s, g := r.place(credential)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if second < s.floor {
@@ -157,6 +168,28 @@ func (r *NonceRing) Use(credential string, second int64, nonce string, now time.
 	}
 	s.kept[g]++
 	return nil
+}
+
+// Spent reports whether a nonce is known to have been spent. It spends none: it
+// is there to refuse a replay before work is done for it. Only Use tells that a
+// request may be accepted.
+func (r *NonceRing) Spent(credential string, second int64, nonce string) bool {
+	digest := r.key.digest(credential, nonce)
+	if r.loaded.Load().has(second, digest) {
+		return true
+	}
+	s, _ := r.place(credential)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	_, spent := s.seconds[second][digest]
+	return spent
+}
+
+// place returns where the nonces of a credential are kept.
+func (r *NonceRing) place(credential string) (*nonceShard, group) {
+	owner := maphash.String(r.seed, credential)
+	s := &r.shards[owner%uint64(len(r.shards))]
+	return s, group(owner / uint64(len(r.shards)) % uint64(len(s.kept)))
 }
 
 // Len returns how many nonces are remembered.

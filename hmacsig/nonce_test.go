@@ -53,6 +53,37 @@ func TestNonceRing(t *testing.T) {
 	}
 }
 
+// Spent spends nothing and knows what was spent, also of what was loaded; what
+// may have been spent elsewhere is refused.
+func TestNonceRingSpentAndLost(t *testing.T) {
+	r, s := NewNonceRing(NonceLimits{}, time.Time{}), nonceStart.Unix()
+	if r.Spent("a", s, "n") {
+		t.Error("spent before it was used")
+	}
+	useNonce(t, r, "a", s, "n", nonceStart, nil)
+	if !r.Spent("a", s, "n") || r.Spent("b", s, "n") || r.Spent("a", s+1, "n") {
+		t.Error("what was used and what was not are taken for each other")
+	}
+	var file bytes.Buffer
+	if err := r.Save(&file); err != nil {
+		t.Fatal(err)
+	}
+	r, err := LoadNonceRing(NonceLimits{}, &file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !r.Spent("a", s, "n") {
+		t.Error("not spent after it was loaded")
+	}
+	r.Lose(nonceStart)
+	useNonce(t, r, "a", s+60, "m", nonceStart, ErrNonceUnknown)
+	useNonce(t, r, "a", s+61, "m", nonceStart.Add(time.Second), nil)
+	if r.Lose(nonceStart.Add(-time.Hour)); r.Spent("a", s+61, "x") {
+		t.Error("spent before it was used")
+	}
+	useNonce(t, r, "a", s+61, "x", nonceStart.Add(time.Second), nil) // an earlier loss changes nothing
+}
+
 // A clock that is set back opens nothing, and closes no more than what was
 // forgotten.
 func TestNonceRingClockSetBack(t *testing.T) {

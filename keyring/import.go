@@ -19,7 +19,7 @@ type Import struct {
 	Secret    Secret
 	PublicKey []byte  // PKIX in DER
 	Sealer    *Sealer // seals the shared secret
-	AllowWeak bool    // take a token or secret under MinTokenBits
+	AllowWeak bool    // take a token under MinTokenBits
 }
 
 // Import stores keys with credentials made elsewhere, all or none. Every fault is
@@ -98,7 +98,7 @@ func (k *Keyring) importKey(ctx context.Context, in *Import, prefix string, orgs
 	case in.kind().Signs():
 		_, err := k.issue(key, Issue{
 			Kind: in.kind(), Prefix: prefix, Sealer: in.Sealer,
-			Secret: in.Secret, PublicKey: in.PublicKey, AllowWeak: in.AllowWeak,
+			Secret: in.Secret, PublicKey: in.PublicKey,
 		}, now)
 		return key, err
 	case in.Digest != nil:

@@ -15,9 +15,8 @@ type Issue struct {
 
 	// Of a shared secret: who seals it, and the secret, if it was made
 	// elsewhere. Its text is the key of the HMAC, byte for byte.
-	Sealer    *Sealer
-	Secret    Secret
-	AllowWeak bool // take a secret under MinTokenBits
+	Sealer *Sealer
+	Secret Secret
 
 	PublicKey []byte // of a public key: PKIX in DER, ed25519 or ECDSA with P-256
 }
@@ -73,9 +72,9 @@ func (k *Keyring) fillToken(c *Credential, in Issue) (Secret, error) {
 	return token, nil
 }
 
-// fillSharedSecret keeps the digest of a strong secret too: it tells whose a
-// leaked one is, and that it was sent instead of used. Of a weak one it would
-// let whoever has the file guess it.
+// fillSharedSecret keeps the digest of the secret too: it tells whose a leaked
+// one is, that it was sent instead of used, and that no two keys share one. Weak
+// secrets are not taken at all: whoever sees one signed request can try them.
 func (k *Keyring) fillSharedSecret(c *Credential, in Issue) (Secret, error) {
 	if in.Sealer == nil {
 		return Secret{}, fmt.Errorf("%w: there is no master key to seal it with", ErrSealed)
@@ -89,15 +88,16 @@ func (k *Keyring) fillSharedSecret(c *Credential, in Issue) (Secret, error) {
 		c.Hint, c.Digest = hint(in.Prefix+secretMark, secret), DigestOf(secret.text)
 		return secret, nil
 	}
-	if err := validateImported("secret", in.Secret.text, in.Prefix+secretMark, in.AllowWeak); err != nil {
+	if err := validateImported("secret", in.Secret.text, in.Prefix+secretMark, true); err != nil {
 		return Secret{}, err
+	}
+	if bits := strength(in.Secret.text); bits < MinTokenBits {
+		return Secret{}, invalid("secret", "about %d bits by length and alphabet, at least %d are needed: whoever sees one signed request could guess it; have a new one made", bits, MinTokenBits)
 	}
 	if _, err := hmacsig.SecretKey([]byte(in.Secret.text)); err != nil {
 		return Secret{}, invalid("secret", "%d characters; a secret that signs has at least %d", len(in.Secret.text), hmacsig.MinSecret)
 	}
-	if strength(in.Secret.text) >= MinTokenBits {
-		c.Digest = DigestOf(in.Secret.text)
-	}
+	c.Digest = DigestOf(in.Secret.text)
 	return in.Secret, nil
 }
 

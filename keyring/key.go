@@ -86,7 +86,7 @@ type Credential struct {
 	N      uint32 // 1, 2, … within its key; never used again
 	Kind   Kind
 	Hint   string   // what tells it from others: the first characters of a made token or secret, the fingerprint of a public key
-	Digest [32]byte // SHA-256 of the token or shared secret; zero for other kinds, and for weak secrets
+	Digest [32]byte // SHA-256 of the token or shared secret; zero for other kinds
 
 	Sealed    []byte // the shared secret, see Sealer
 	PublicKey []byte // the public key, as PKIX in DER

@@ -2,6 +2,7 @@ package keyring
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"maps"
@@ -11,8 +12,10 @@ import (
 )
 
 // decoy takes the place of a key that does not exist, so that finding out costs
-// as much as a wrong signature.
-var decoy = must(hmacsig.SecretKey(make([]byte, 32)))
+// as much as a wrong signature. It is random: with a decoy that somebody knows he
+// could make a signature that fits, which fails later and in another way than a
+// wrong one.
+var decoy = must(hmacsig.SecretKey([]byte(rand.Text())))
 
 func must(k hmacsig.Key, err error) hmacsig.Key {
 	if err != nil {

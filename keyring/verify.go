@@ -80,6 +80,9 @@ func (p Proven) IsZero() bool { return p.e.isZero() }
 // ID returns the key's id.
 func (p Proven) ID() string { return p.e.keyID() }
 
+// AppendID appends the key's id, without allocation if there is room.
+func (p Proven) AppendID(dst []byte) []byte { return p.e.key().cold().appendID(dst) }
+
 // Name returns the key's name.
 func (p Proven) Name() string { return p.e.name() }
 

@@ -32,14 +32,13 @@ func TestClientCertificates(t *testing.T) {
 		t.Fatal(err)
 	}
 	e := rig.NewExample(t, "mtls.Caddyfile", "file cdn.pem", "file "+file,
-		"https://localhost:8443", "https://localhost:"+port, "reverse_proxy localhost:9000", "reverse_proxy {$UPSTREAM}")
+		"https://localhost:8443", "https://localhost:"+port, "tls internal", "tls "+rig.Certificate(t), "reverse_proxy localhost:9000", "reverse_proxy {$UPSTREAM}")
 	_, token := e.Create(`{"name":"office","scopes":["contacts:read"],"allow":["198.51.100.0/24"]}`)
 
 	site := "localhost:" + port
 	config := func(certs ...tls.Certificate) *tls.Config {
 		return &tls.Config{InsecureSkipVerify: true, ServerName: "localhost", Certificates: certs} // the server's own is not the matter here
 	}
-	rig.AwaitTLS(t, "127.0.0.1:"+port, config(leaf(t, cdn)))
 	request := func(config *tls.Config, key string) (int, error) {
 		client := http.Client{Timeout: 20 * time.Second, Transport: &http.Transport{TLSClientConfig: config, DisableKeepAlives: true}}
 		req, err := http.NewRequestWithContext(t.Context(), "GET", "https://"+site+"/", nil)

@@ -25,6 +25,14 @@ import (
 // the start of Caddy 2.11.9 with TLS has a data race, which fails tests.
 func (s *scene) overH3() (*http.Client, string) {
 	s.t.Helper()
+	addr, dial := s.resumableH3(func(*http.Request) {})
+	return dial(), "https://" + addr
+}
+
+// resumableH3 is overH3 for clients that resume each other's TLS sessions, each
+// on a connection of its own. saw is told of every request on its way in.
+func (s *scene) resumableH3(saw func(*http.Request)) (addr string, dial func() *http.Client) {
+	s.t.Helper()
 	app, err := caddy.ActiveContext().App("http")
 	if err != nil {
 		s.t.Fatal(err)
@@ -42,18 +50,25 @@ func (s *scene) overH3() (*http.Client, string) {
 	if err != nil {
 		s.t.Fatal(err)
 	}
+	inner := app.(*caddyhttp.App).Servers["srv0"]
 	server := &http3.Server{
-		Handler:   app.(*caddyhttp.App).Servers["srv0"],
+		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			saw(r)
+			inner.ServeHTTP(w, r)
+		}),
 		TLSConfig: &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{cert}, PrivateKey: key}}},
 	}
 	go func() { _ = server.Serve(conn) }()
-	transport := &http3.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}} // a certificate of this test run
 	s.t.Cleanup(func() {
-		transport.Close()
 		server.Close()
 		conn.Close()
 	})
-	return &http.Client{Transport: transport, Timeout: 10 * time.Second}, "https://" + conn.LocalAddr().String()
+	sessions := tls.NewLRUClientSessionCache(1)
+	return conn.LocalAddr().String(), func() *http.Client {
+		transport := &http3.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true, ClientSessionCache: sessions}} // a certificate of this test run
+		s.t.Cleanup(func() { transport.Close() })
+		return &http.Client{Transport: transport, Timeout: 10 * time.Second}
+	}
 }
 
 // send sends a request by a client and reads the answer; a request that the

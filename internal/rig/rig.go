@@ -8,7 +8,6 @@ package rig
 import (
 	"bytes"
 	"context"
-	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -323,22 +322,4 @@ func FreeAddr(t testing.TB) string {
 	}
 	defer ln.Close()
 	return ln.Addr().String()
-}
-
-// AwaitTLS waits until a server has its certificate, which Caddy gets in the
-// background.
-func AwaitTLS(t testing.TB, addr string, config *tls.Config) {
-	t.Helper()
-	deadline := time.Now().Add(20 * time.Second)
-	for {
-		conn, err := tls.Dial("tcp", addr, config)
-		if err == nil {
-			conn.Close()
-			return
-		}
-		if time.Now().After(deadline) {
-			t.Fatal(err)
-		}
-		time.Sleep(20 * time.Millisecond) // the background's progress has no signal to wait for
-	}
 }

@@ -1,0 +1,227 @@
+package caddyapikey
+
+import (
+	"io"
+	"maps"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/caddy-apikey/caddy-apikey/usage"
+)
+
+// account is one request on its way into the record of use. The zero account
+// records nothing.
+type account struct {
+	use     *useRecord
+	counted usage.Counted
+	call    usage.CallSeen // of a proven key
+	answer  *answerMeter   // nil if it was not handed on
+}
+
+// openAccount counts a request for the key that it proved, or for a stranger who
+// was refused. Requests that need no key and have none are not counted: they are
+// nobody's.
+func (h *Handler) openAccount(a *account, r *http.Request, d *decision) {
+	use := h.app.use.Load()
+	if use == nil || d.key.IsZero() && d.why == nil {
+		return
+	}
+	began := time.Now()
+	addr := d.client(r)
+	u := usage.Use{
+		Route:    h.placeOf(r).routes.number(h, use, &d.rules),
+		Reason:   reasonNumber(d.why),
+		Observed: d.why != nil && h.Mode != modeEnforce,
+		Place:    usage.PlaceOf(addr),
+	}
+	if !d.key.IsZero() {
+		d.key.AppendID(u.Key[:0])
+		u.Credential = d.key.Credential()
+	}
+	a.use = use
+	a.counted = use.Begin(&u, began)
+	if d.key.IsZero() {
+		return
+	}
+	a.call = usage.CallSeen{
+		Key:        u.Key,
+		Credential: u.Credential,
+		Route:      u.Route,
+		Reason:     u.Reason,
+		Observed:   u.Observed,
+		Began:      began,
+		Method:     r.Method,
+		Path:       originalURI(r),
+		UserAgent:  firstLine(r.Header["User-Agent"]),
+		Addr:       addr,
+	}
+}
+
+// meter returns a writer that notes the status and counts the bytes. Where the
+// server does so for its access log, that is enough.
+func (a *account) meter(w http.ResponseWriter, own *answerMeter) http.ResponseWriter {
+	if a.use == nil {
+		return w
+	}
+	a.answer = own
+	own.ResponseWriter = w
+	if recorder, ok := w.(caddyhttp.ResponseRecorder); ok {
+		own.recorder = recorder
+		return w
+	}
+	return own
+}
+
+// close counts the answer.
+func (a *account) close(d *decision, enforced bool, err error) {
+	if a.use == nil {
+		return
+	}
+	status, size := statusOf(err), 0
+	switch {
+	case a.answer != nil:
+		var written int
+		if written, size = a.answer.result(); written != 0 {
+			status = written
+		}
+	case d.why != nil && enforced:
+		status = d.why.status
+	}
+	a.counted.End(status, uint64(size))
+	if d.key.IsZero() {
+		return
+	}
+	a.call.Status, a.call.Bytes = status, uint64(size)
+	a.call.Duration = time.Since(a.call.Began)
+	a.use.Call(&a.call)
+}
+
+// answerMeter counts what is written. It is a part of the visitor, so that it
+// costs no allocation of its own.
+type answerMeter struct {
+	http.ResponseWriter
+	recorder caddyhttp.ResponseRecorder // counts in its place, if set
+	status   int
+	size     int
+}
+
+func (m *answerMeter) result() (status, size int) {
+	if m.recorder != nil {
+		return m.recorder.Status(), m.recorder.Size()
+	}
+	return m.status, m.size
+}
+
+// Unwrap lets http.ResponseController flush, hijack and set deadlines.
+func (m *answerMeter) Unwrap() http.ResponseWriter { return m.ResponseWriter }
+
+// WriteHeader notes the status that is not merely informational.
+func (m *answerMeter) WriteHeader(status int) {
+	if m.status == 0 && (status >= http.StatusOK || status == http.StatusSwitchingProtocols) {
+		m.status = status
+	}
+	m.ResponseWriter.WriteHeader(status)
+}
+
+// Write counts what was written.
+func (m *answerMeter) Write(p []byte) (int, error) {
+	m.begin()
+	n, err := m.ResponseWriter.Write(p)
+	m.size += n
+	return n, err
+}
+
+// ReadFrom lets the server send files by the kernel.
+func (m *answerMeter) ReadFrom(r io.Reader) (int64, error) {
+	m.begin()
+	n, err := io.Copy(m.ResponseWriter, r)
+	m.size += int(n)
+	return n, err
+}
+
+func (m *answerMeter) begin() {
+	if m.status == 0 {
+		m.status = http.StatusOK
+	}
+}
+
+// routeNumbers has the numbers of the sets of rules that requests met.
+type routeNumbers struct {
+	mu  sync.Mutex // of writers
+	now atomic.Pointer[routeTable]
+}
+
+type routeTable struct {
+	use    *useRecord // whose numbers they are
+	bySet  map[ruleSet]usage.RouteNo
+	others usage.RouteNo // for sets beyond maxRouteSets: the site alone
+}
+
+// maxRouteSets bounds the sets of a handler that are told apart: callers choose
+// which rules match.
+const maxRouteSets = 1024
+
+func (n *routeNumbers) number(h *Handler, use *useRecord, set *ruleSet) usage.RouteNo {
+	if t := n.now.Load(); t != nil && t.use == use {
+		if no, ok := t.bySet[*set]; ok {
+			return no
+		}
+		if len(t.bySet) >= maxRouteSets {
+			return t.others
+		}
+	}
+	return n.add(h, use, set)
+}
+
+func (n *routeNumbers) add(h *Handler, use *useRecord, set *ruleSet) usage.RouteNo {
+	site := h.place.Load().site.name
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	old := n.now.Load()
+	if old == nil || old.use != use {
+		old = &routeTable{use: use, others: use.Route(usage.Route{Site: site})}
+	}
+	no := use.Route(usage.Route{Site: site, Rules: h.ruleNames(set)})
+	next := &routeTable{use: use, bySet: maps.Clone(old.bySet), others: old.others}
+	if next.bySet == nil {
+		next.bySet = make(map[ruleSet]usage.RouteNo)
+	}
+	next.bySet[*set] = no
+	n.now.Store(next)
+	return no
+}
+
+// reasonNumbers has the number of each refusal, as the record of use knows it.
+var reasonNumbers sync.Map // usage.ReasonNo by *refusal
+
+func reasonNumber(why *refusal) usage.ReasonNo {
+	if why == nil {
+		return 0
+	}
+	no, ok := reasonNumbers.Load(why)
+	if !ok {
+		no, _ = reasonNumbers.LoadOrStore(why, usage.NumberOf(why.reason))
+	}
+	return no.(usage.ReasonNo)
+}
+
+// statusOf returns the status that Caddy answers an error with.
+func statusOf(err error) int {
+	if err == nil {
+		return 0
+	}
+	if he, ok := err.(caddyhttp.HandlerError); ok && he.StatusCode != 0 {
+		return he.StatusCode
+	}
+	return http.StatusInternalServerError
+}
+
+// Interface guards
+var (
+	_ http.ResponseWriter = (*answerMeter)(nil)
+	_ io.ReaderFrom       = (*answerMeter)(nil)
+)

@@ -1,0 +1,114 @@
+package caddyapikey
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/caddyserver/caddy/v2"
+
+	"github.com/caddy-apikey/caddy-apikey/usage"
+)
+
+// ledgerOpener is a store with a place for the record of use beside it.
+type ledgerOpener interface {
+	// OpenLedger opens it. It is called once for each StoreKey at a time.
+	OpenLedger() (usage.Store, error)
+}
+
+// Defaults of Retain.
+const (
+	defaultRetainUsage = 400 * 24 * time.Hour
+	defaultRetainCalls = 30 * 24 * time.Hour
+	defaultRetainAudit = 5 * 365 * 24 * time.Hour
+)
+
+// closeTimeout bounds how long a stopping server tries to write the last counts.
+const closeTimeout = 3 * time.Second
+
+// useRecords has the records of use of the process by StoreKey. Old and new
+// configuration overlap during a reload and count into the same one.
+var useRecords = caddy.NewUsagePool()
+
+// useRecord is the record of use of one store.
+type useRecord struct {
+	*usage.Recorder
+	store  usage.Store
+	logger *zap.Logger
+}
+
+// Destruct writes what is left when the last configuration let go of it.
+func (u *useRecord) Destruct() error {
+	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
+	defer cancel()
+	if err := u.Close(ctx); err != nil {
+		u.logger.Error("the last counts of use were not written", zap.Error(err))
+	}
+	return u.store.Close()
+}
+
+// shareUseRecord takes the record of use if it is open already: on a reload
+// requests may come in before Start.
+func (a *App) shareUseRecord() {
+	if _, open := useRecords.References(a.store.StoreKey()); open {
+		_ = a.openUseRecord() // Start tries again, and tells
+	}
+}
+
+// openUseRecord takes the record of use. Without one, keys work as ever, since
+// to lose count must not lock anybody out; but nobody can say who uses them, and
+// what must be recorded before it is served is refused.
+func (a *App) openUseRecord() error {
+	if a.use.Load() != nil {
+		return nil
+	}
+	opener, ok := a.store.(ledgerOpener)
+	if !ok {
+		return nil
+	}
+	value, _, err := useRecords.LoadOrNew(a.store.StoreKey(), func() (caddy.Destructor, error) {
+		store, err := opener.OpenLedger()
+		if err != nil {
+			return nil, err
+		}
+		u := &useRecord{store: store, logger: a.logger}
+		u.Recorder = usage.NewRecorder(store, usage.Options{Scrub: scrubSecrets})
+		return u, nil
+	})
+	if err != nil {
+		return err
+	}
+	a.use.Store(value.(*useRecord))
+	return nil
+}
+
+// scrubRules is for what clients send that is kept.
+var scrubRules currentRules
+
+// scrubSecrets removes what a configuration of this process takes for a secret.
+func scrubSecrets(text string) string { return scrubRules.current().Text(text) }
+
+// releaseUseRecord gives back what openUseRecord took.
+func (a *App) releaseUseRecord() error {
+	if a.use.Swap(nil) == nil {
+		return nil
+	}
+	_, err := useRecords.Delete(a.store.StoreKey())
+	return err
+}
+
+var errNoUseRecord = errors.New("no record of use is kept")
+
+// flushed returns the record of use with everything counted so far in it.
+func (a *App) flushed(ctx context.Context) (usage.Store, error) {
+	u := a.use.Load()
+	if u == nil {
+		return nil, errNoUseRecord
+	}
+	if err := u.Flush(ctx); err != nil {
+		return nil, err
+	}
+	return u.store, nil
+}
