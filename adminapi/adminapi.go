@@ -1,13 +1,16 @@
 package adminapi
 
 import (
+	"context"
 	"errors"
 	"net/http"
+	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"go.uber.org/zap"
 
 	"github.com/caddy-apikey/caddy-apikey/keyring"
+	"github.com/caddy-apikey/caddy-apikey/usage"
 )
 
 func init() {
@@ -31,6 +34,18 @@ type app interface {
 	Sealer() *keyring.Sealer   // what seals shared secrets, nil without a master key
 	HasRole(name string) bool  // whether the configuration defines a role
 	KeysInQuery() bool         // whether a site reads keys from the query
+
+	// UseRecord returns the record of use with everything counted so far in it.
+	UseRecord(ctx context.Context) (usage.Store, error)
+	// FollowCalls returns a follower of a key's calls, nil if there can be none.
+	FollowCalls(key string) *usage.Follower
+	// ConfirmWithin is how long after its last use to end a credential asks for
+	// confirmation; not positive: never.
+	ConfirmWithin() time.Duration
+	// PolicyRules returns the rules of all sites.
+	PolicyRules() []usage.Rule
+	// RoleGrants returns the roles of the configuration.
+	RoleGrants() keyring.Roles
 
 	// Emit tells event handlers of a change. It does not wait for them.
 	Emit(event string, data map[string]any)

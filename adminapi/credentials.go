@@ -18,7 +18,7 @@ func (c *call) rotate() error {
 	if err := c.decodeOptional(&in); err != nil {
 		return err
 	}
-	overlap, err := in.overlap()
+	plan, err := in.plan()
 	if err != nil {
 		return err
 	}
@@ -26,7 +26,12 @@ func (c *call) rotate() error {
 	if err != nil {
 		return err
 	}
-	key, secret, err := c.keys.Rotate(c.r.Context(), c.vars["id"], revision, overlap, issue)
+	if plan.Overlap == 0 {
+		if err := c.confirmEnd(c.vars["id"], "the credential that would end at once", "", nil); err != nil {
+			return err
+		}
+	}
+	key, secret, err := c.keys.Rotate(c.r.Context(), c.vars["id"], revision, plan, issue)
 	if err != nil {
 		return err
 	}
@@ -71,9 +76,10 @@ func (c *call) endCredential() error {
 	if err != nil || strconv.FormatUint(n, 10) != c.vars["n"] {
 		return refusal(notFound, "There is no such credential: they have numbers, 1, 2 and so on.")
 	}
-	err = c.changeKey(func(ctx context.Context, id string, revision uint64) (*keyring.Key, error) {
+	ends := func(_ *keyring.Key, credential uint32) bool { return credential == uint32(n) }
+	err = c.changeKey(c.unused("the credential", "", ends, func(ctx context.Context, id string, revision uint64) (*keyring.Key, error) {
 		return c.keys.EndCredential(ctx, id, revision, uint32(n))
-	})
+	}))
 	if err == nil {
 		c.told["credential"] = uint32(n)
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 
 	"github.com/caddy-apikey/caddy-apikey/keyring"
+	"github.com/caddy-apikey/caddy-apikey/usage"
 )
 
 // testApp stands for the app of package caddyapikey.
@@ -56,6 +57,12 @@ func (a *testApp) TokenPrefix() string      { return "ck" }
 func (a *testApp) Sealer() *keyring.Sealer  { return testSealer }
 func (a *testApp) HasRole(name string) bool { return name == "reader" }
 func (a *testApp) KeysInQuery() bool        { return false }
+
+func (a *testApp) UseRecord(context.Context) (usage.Store, error) { return nil, errors.New("none") }
+func (a *testApp) FollowCalls(string) *usage.Follower             { return nil }
+func (a *testApp) ConfirmWithin() time.Duration                   { return 0 }
+func (a *testApp) PolicyRules() []usage.Rule                      { return nil }
+func (a *testApp) RoleGrants() keyring.Roles                      { return nil }
 
 func (a *testApp) Emit(string, map[string]any) {}
 

@@ -57,7 +57,8 @@ type credentialInput struct {
 // rotateInput is the body of POST /keys/{id}/rotate.
 type rotateInput struct {
 	credentialInput
-	Overlap member[text] `json:"overlap"`
+	Overlap     member[text] `json:"overlap"`
+	EndWhenIdle member[text] `json:"end_when_idle"`
 }
 
 // orgInput is the body of PUT and PATCH /orgs/{org}.
@@ -154,15 +155,28 @@ func within(object string, err error) error {
 	return err
 }
 
-func (in *rotateInput) overlap() (time.Duration, error) {
-	if !in.Overlap.present {
-		return keyring.DefaultOverlap, nil
+func (in *rotateInput) plan() (plan keyring.RotationPlan, err error) {
+	plan.Overlap = keyring.DefaultOverlap
+	if in.Overlap.present {
+		if plan.Overlap, err = parseDuration(string(in.Overlap.value)); err != nil {
+			return plan, badField("overlap", "must be a duration such as \"168h\" or \"7d\"; \"0s\" ends the old credential at once")
+		}
 	}
-	overlap, err := caddy.ParseDuration(string(in.Overlap.value))
-	if err != nil || overlap < 0 {
-		return 0, badField("overlap", "must be a duration such as \"168h\" or \"7d\"; \"0s\" ends the old credential at once")
+	if in.EndWhenIdle.present {
+		if plan.EndWhenIdle, err = parseDuration(string(in.EndWhenIdle.value)); err != nil || plan.EndWhenIdle == 0 {
+			return plan, badField("end_when_idle", "must be a duration such as \"24h\" or \"2d\"; leave it out to have the old credential live until the overlap ends")
+		}
 	}
-	return overlap, nil
+	return plan, nil
+}
+
+// parseDuration reads a duration that is not negative.
+func parseDuration(text string) (time.Duration, error) {
+	d, err := caddy.ParseDuration(text)
+	if err == nil && d < 0 {
+		err = errors.New("negative")
+	}
+	return d, err
 }
 
 // edit is a PATCH: it writes the fields that are present into o.

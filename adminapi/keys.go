@@ -27,9 +27,10 @@ func (c *call) listKeys() error {
 		return err
 	}
 	now := time.Now()
-	views := make([]keyView, len(keys))
+	views, uses := make([]keyView, len(keys)), c.lastUses(keys...)
 	for i, key := range keys {
 		views[i] = viewKey(key, now)
+		views[i].show(uses[i])
 	}
 	c.write(http.StatusOK, "application/json", struct {
 		Keys []keyView `json:"keys"`
@@ -99,6 +100,9 @@ func (c *call) deleteKey() error {
 	if err := c.noBody(); err != nil {
 		return err
 	}
+	if err := c.confirmEnd(c.vars["id"], "the key", keyring.StateDeleted, nil); err != nil {
+		return err
+	}
 	key, err := c.keys.Delete(c.r.Context(), c.vars["id"], revision)
 	if err != nil {
 		return err
@@ -108,9 +112,23 @@ func (c *call) deleteKey() error {
 	return nil
 }
 
-func (c *call) suspendKey() error { return c.changeKey(c.keys.Suspend) }
-func (c *call) resumeKey() error  { return c.changeKey(c.keys.Resume) }
-func (c *call) revokeKey() error  { return c.changeKey(c.keys.Revoke) }
+func (c *call) suspendKey() error {
+	return c.changeKey(c.unused("the key", keyring.StateSuspended, nil, c.keys.Suspend))
+}
+func (c *call) resumeKey() error { return c.changeKey(c.keys.Resume) }
+func (c *call) revokeKey() error {
+	return c.changeKey(c.unused("the key", keyring.StateRevoked, nil, c.keys.Revoke))
+}
+
+// unused is a change that asks for confirmation if what it ends was used lately.
+func (c *call) unused(what string, to keyring.State, which func(*keyring.Key, uint32) bool, change func(context.Context, string, uint64) (*keyring.Key, error)) func(context.Context, string, uint64) (*keyring.Key, error) {
+	return func(ctx context.Context, id string, revision uint64) (*keyring.Key, error) {
+		if err := c.confirmEnd(id, what, to, which); err != nil {
+			return nil, err
+		}
+		return change(ctx, id, revision)
+	}
+}
 
 // cancelRotation answers DELETE keys/{id}/rotate.
 func (c *call) cancelRotation() error { return c.changeKey(c.keys.CancelRotation) }
@@ -134,7 +152,9 @@ func (c *call) changeKey(change func(context.Context, string, uint64) (*keyring.
 
 // key answers with one key.
 func (c *call) key(key *keyring.Key) error {
-	return c.record(http.StatusOK, key.Revision, viewKey(key, time.Now()))
+	view := viewKey(key, time.Now())
+	view.show(c.lastUses(key)[0])
+	return c.record(http.StatusOK, key.Revision, view)
 }
 
 // issued answers with a key whose newest credential was made just now, and with

@@ -43,6 +43,10 @@ type credentialView struct {
 	CreatedAt string       `json:"created_at"`
 	ExpiresAt *string      `json:"expires_at"`
 	EndedAt   *string      `json:"ended_at"`
+
+	LastUsedAt *string `json:"last_used_at"`
+	LastUsedIP *string `json:"last_used_ip"`
+	Requests   uint64  `json:"requests"`
 }
 
 type rotationView struct {
@@ -50,6 +54,8 @@ type rotationView struct {
 	Old       []uint32 `json:"old"`
 	StartedAt string   `json:"started_at"`
 	EndsAt    string   `json:"ends_at"`
+
+	EndWhenIdle *string `json:"end_when_idle"`
 }
 
 // orgView is an org as answers show it.
@@ -103,6 +109,10 @@ func viewCredentials(k *keyring.Key) []credentialView {
 
 func viewRotation(r *keyring.Rotation) *rotationView {
 	v := &rotationView{New: r.New, StartedAt: viewTime(r.StartedAt), EndsAt: viewTime(r.EndsAt)}
+	if r.EndWhenIdle > 0 {
+		text := r.EndWhenIdle.String()
+		v.EndWhenIdle = &text
+	}
 	for _, old := range r.Old {
 		v.Old = append(v.Old, old.N)
 	}

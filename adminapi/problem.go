@@ -38,6 +38,7 @@ var (
 	conflict            = kind{http.StatusConflict, "conflict", "Changed at the same time"}
 	alreadyExists       = kind{http.StatusConflict, "already-exists", "Already exists"}
 	wrongState          = kind{http.StatusConflict, "wrong-state", "Not possible in this state"}
+	recentlyUsed        = kind{http.StatusConflict, "recently-used", "Used lately"}
 	preconditionFailed  = kind{http.StatusPreconditionFailed, "precondition-failed", "Changed in the meantime"}
 	tooLarge            = kind{http.StatusRequestEntityTooLarge, "too-large", "The body is too large"}
 	notJSON             = kind{http.StatusUnsupportedMediaType, "not-json", "The body is not declared as JSON"}
@@ -45,6 +46,7 @@ var (
 	outcomeUnknown      = kind{http.StatusServiceUnavailable, "outcome-unknown", "The outcome is unknown"}
 	masterKey           = kind{http.StatusServiceUnavailable, "master-key", "The master key does not fit"}
 	storeUnavailable    = kind{http.StatusServiceUnavailable, "store-unavailable", "The store is unavailable"}
+	useUnavailable      = kind{http.StatusServiceUnavailable, "use-unavailable", "The record of use is unavailable"}
 	notRunning          = kind{http.StatusServiceUnavailable, "not-running", "The keys are not loaded"}
 	busy                = kind{http.StatusServiceUnavailable, "busy", "Busy"}
 	cancelled           = kind{http.StatusServiceUnavailable, "cancelled", "Cancelled"}
@@ -57,6 +59,7 @@ type problem struct {
 	detail string
 	field  string // what is wrong, as the caller wrote it; "" if it is no field
 	faults []fault
+	recent *recentUseView // the use that a change would break
 	header http.Header
 	cause  error // for the log only
 }
@@ -99,13 +102,14 @@ func (c *call) refuse(err error) {
 		c.w.Header().Set("Retry-After", "1")
 	}
 	c.write(p.status, "application/problem+json", struct {
-		Type   string  `json:"type"`
-		Title  string  `json:"title"`
-		Status int     `json:"status"`
-		Detail string  `json:"detail"`
-		Field  string  `json:"field,omitempty"`
-		Errors []fault `json:"errors,omitempty"`
-	}{problemDocs + p.slug, p.title, p.status, p.detail, p.field, p.faults})
+		Type   string         `json:"type"`
+		Title  string         `json:"title"`
+		Status int            `json:"status"`
+		Detail string         `json:"detail"`
+		Field  string         `json:"field,omitempty"`
+		Errors []fault        `json:"errors,omitempty"`
+		Recent *recentUseView `json:"recent_use,omitempty"`
+	}{problemDocs + p.slug, p.title, p.status, p.detail, p.field, p.faults, p.recent})
 }
 
 // problemOf is the one table from errors to answers.

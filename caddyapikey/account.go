@@ -4,6 +4,7 @@ import (
 	"io"
 	"maps"
 	"net/http"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -20,6 +21,7 @@ type account struct {
 	counted usage.Counted
 	call    usage.CallSeen // of a proven key
 	answer  *answerMeter   // nil if it was not handed on
+	ending  ending
 }
 
 // openAccount counts a request for the key that it proved, or for a stranger who
@@ -33,7 +35,7 @@ func (h *Handler) openAccount(a *account, r *http.Request, d *decision) {
 	began := time.Now()
 	addr := d.client(r)
 	u := usage.Use{
-		Route:    h.placeOf(r).routes.number(h, use, &d.rules),
+		Route:    h.placeOf(r).routes.number(h, use, routeKey{d.rules, methodCode(r.Method)}),
 		Reason:   reasonNumber(d.why),
 		Observed: d.why != nil && h.Mode != modeEnforce,
 		Place:    usage.PlaceOf(addr),
@@ -46,6 +48,11 @@ func (h *Handler) openAccount(a *account, r *http.Request, d *decision) {
 	a.counted = use.Begin(&u, began)
 	if d.key.IsZero() {
 		return
+	}
+	if d.why == nil {
+		for _, scope := range d.filled {
+			use.Scope(u.Key, scope, began)
+		}
 	}
 	a.call = usage.CallSeen{
 		Key:        u.Key,
@@ -64,12 +71,12 @@ func (h *Handler) openAccount(a *account, r *http.Request, d *decision) {
 // meter returns a writer that notes the status and counts the bytes. Where the
 // server does so for its access log, that is enough.
 func (a *account) meter(w http.ResponseWriter, own *answerMeter) http.ResponseWriter {
-	if a.use == nil {
+	if a.use == nil && a.ending.at.IsZero() {
 		return w
 	}
 	a.answer = own
-	own.ResponseWriter = w
-	if recorder, ok := w.(caddyhttp.ResponseRecorder); ok {
+	own.ResponseWriter, own.ending = w, a.ending
+	if recorder, ok := w.(caddyhttp.ResponseRecorder); ok && a.ending.at.IsZero() {
 		own.recorder = recorder
 		return w
 	}
@@ -107,6 +114,7 @@ type answerMeter struct {
 	recorder caddyhttp.ResponseRecorder // counts in its place, if set
 	status   int
 	size     int
+	ending   ending // what the answer says of the credential, if at is set
 }
 
 func (m *answerMeter) result() (status, size int) {
@@ -123,6 +131,9 @@ func (m *answerMeter) Unwrap() http.ResponseWriter { return m.ResponseWriter }
 func (m *answerMeter) WriteHeader(status int) {
 	if m.status == 0 && (status >= http.StatusOK || status == http.StatusSwitchingProtocols) {
 		m.status = status
+		if !m.ending.at.IsZero() {
+			m.ending.set(m.Header()) // in place of what the upstream says of itself
+		}
 	}
 	m.ResponseWriter.WriteHeader(status)
 }
@@ -143,9 +154,15 @@ func (m *answerMeter) ReadFrom(r io.Reader) (int64, error) {
 	return n, err
 }
 
+// FlushError writes the header first.
+func (m *answerMeter) FlushError() error {
+	m.begin()
+	return http.NewResponseController(m.ResponseWriter).Flush()
+}
+
 func (m *answerMeter) begin() {
 	if m.status == 0 {
-		m.status = http.StatusOK
+		m.WriteHeader(http.StatusOK)
 	}
 }
 
@@ -157,27 +174,38 @@ type routeNumbers struct {
 
 type routeTable struct {
 	use    *useRecord // whose numbers they are
-	bySet  map[ruleSet]usage.RouteNo
-	others usage.RouteNo // for sets beyond maxRouteSets: the site alone
+	byKey  map[routeKey]usage.RouteNo
+	others usage.RouteNo // for those beyond maxRouteKeys: the site alone
 }
 
-// maxRouteSets bounds the sets of a handler that are told apart: callers choose
-// which rules match.
-const maxRouteSets = 1024
+// routeKey is what a request met: the rules, and its method as an index into
+// methodNames.
+type routeKey struct {
+	rules  ruleSet
+	method uint8
+}
 
-func (n *routeNumbers) number(h *Handler, use *useRecord, set *ruleSet) usage.RouteNo {
+var methodNames = [...]string{"other", "GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
+
+func methodCode(method string) uint8 { return uint8(max(slices.Index(methodNames[:], method), 0)) }
+
+// maxRouteKeys bounds what is told apart on one handler: callers choose which
+// rules match.
+const maxRouteKeys = 1024
+
+func (n *routeNumbers) number(h *Handler, use *useRecord, key routeKey) usage.RouteNo {
 	if t := n.now.Load(); t != nil && t.use == use {
-		if no, ok := t.bySet[*set]; ok {
+		if no, ok := t.byKey[key]; ok {
 			return no
 		}
-		if len(t.bySet) >= maxRouteSets {
+		if len(t.byKey) >= maxRouteKeys {
 			return t.others
 		}
 	}
-	return n.add(h, use, set)
+	return n.add(h, use, key)
 }
 
-func (n *routeNumbers) add(h *Handler, use *useRecord, set *ruleSet) usage.RouteNo {
+func (n *routeNumbers) add(h *Handler, use *useRecord, key routeKey) usage.RouteNo {
 	site := h.place.Load().site.name
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -185,12 +213,12 @@ func (n *routeNumbers) add(h *Handler, use *useRecord, set *ruleSet) usage.Route
 	if old == nil || old.use != use {
 		old = &routeTable{use: use, others: use.Route(usage.Route{Site: site})}
 	}
-	no := use.Route(usage.Route{Site: site, Rules: h.ruleNames(set)})
-	next := &routeTable{use: use, bySet: maps.Clone(old.bySet), others: old.others}
-	if next.bySet == nil {
-		next.bySet = make(map[ruleSet]usage.RouteNo)
+	no := use.Route(usage.Route{Site: site, Rules: h.ruleNames(&key.rules), Method: methodNames[key.method]})
+	next := &routeTable{use: use, byKey: maps.Clone(old.byKey), others: old.others}
+	if next.byKey == nil {
+		next.byKey = make(map[routeKey]usage.RouteNo)
 	}
-	next.bySet[*set] = no
+	next.byKey[key] = no
 	n.now.Store(next)
 	return no
 }

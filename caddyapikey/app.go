@@ -44,9 +44,21 @@ type App struct {
 	// Named sets of scopes that keys may hold beside their own.
 	Roles map[string][]string `json:"roles,omitempty"`
 
-	// How long records of use are kept. It has no effect until there are such
-	// records.
+	// How long records of use are kept.
 	Retain *Retain `json:"retain,omitempty"`
+
+	// How long before the end of a key or credential its answers say so, by
+	// Deprecation and Sunset, and events are emitted. Negative: never; the old
+	// credential of a rotation says so always. Default: 7 days.
+	ExpiryWarning caddy.Duration `json:"expiry_warning,omitempty"`
+
+	// Whoever ends a key or credential that was used so lately is asked to
+	// confirm it. Negative: never. Default: 24 hours.
+	RecentUse caddy.Duration `json:"recent_use,omitempty"`
+
+	// An event tells of keys that were not used for so long. Negative: none.
+	// Default: 90 days.
+	UnusedAfter caddy.Duration `json:"unused_after,omitempty"`
 
 	store  storeOpener
 	roles  keyring.Roles
@@ -64,12 +76,19 @@ type App struct {
 	sealer  atomic.Pointer[keyring.Sealer]
 	rings   []*nonces // for each window that a handler has
 	use     atomic.Pointer[useRecord]
+
+	handlers []sitedHandler
 }
 
 // Retain is how long records of use are kept; zero keeps the default.
 type Retain struct {
+	// Counters. Default: 400 days.
 	Usage caddy.Duration `json:"usage,omitempty"`
+	// The last calls of each key. Default: 30 days.
 	Calls caddy.Duration `json:"calls,omitempty"`
+	// How many those are. Default: 200.
+	LastCalls int `json:"last_calls,omitempty"`
+	// What was changed, and calls under rules with audit. Default: 5 years.
 	Audit caddy.Duration `json:"audit,omitempty"`
 }
 
@@ -118,8 +137,8 @@ func (a *App) Provision(ctx caddy.Context) error {
 		return err
 	}
 	a.sealer.Store(sealer)
-	if a.Retain != nil {
-		a.logger.Warn("retain has no effect yet: this version keeps no record of use")
+	if err := a.provisionRecords(); err != nil {
+		return err
 	}
 	// On a reload requests may come in before Start: apps start in no order.
 	if kr := shareOpenKeyring(a.store); kr != nil {

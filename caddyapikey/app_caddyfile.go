@@ -37,7 +37,10 @@ func parseGlobalOption(d *caddyfile.Dispenser, existing any) (any, error) {
 //	    master_key <placeholder...>
 //	    token_prefix <prefix>
 //	    role <name> <scope...>
-//	    retain [usage <duration>] [calls <duration>] [audit <duration>]
+//	    retain [usage <duration>] [calls <duration>] [last_calls <n>] [audit <duration>]
+//	    expiry_warning <duration>|off
+//	    recent_use <duration>|off
+//	    unused_after <duration>|off
 //	}
 //
 // Durations take the units of Caddy and y, a year of 365 days.
@@ -115,23 +118,37 @@ func (a *App) unmarshalOption(d *caddyfile.Dispenser, option string) error {
 		a.Roles[args[0]] = args[1:]
 	case "retain":
 		return a.unmarshalRetain(d)
+	case "expiry_warning":
+		return unmarshalNotice(d, option, &a.ExpiryWarning, "7d")
+	case "recent_use":
+		return unmarshalNotice(d, option, &a.RecentUse, "24h")
+	case "unused_after":
+		return unmarshalNotice(d, option, &a.UnusedAfter, "90d")
 	default:
 		if hint := globalHint(option); hint != "" {
 			return d.Errf("%s: %s", option, hint)
 		}
-		return d.Errf("unknown option %q: write store, token_prefix, role, master_key or retain", option)
+		return d.Errf("unknown option %q: write store, token_prefix, role, master_key, retain, expiry_warning, recent_use or unused_after", option)
 	}
 	return nil
 }
 
 func (a *App) unmarshalRetain(d *caddyfile.Dispenser) error {
-	const usage = "retain: write records and how long they are kept, such as `retain usage 400d calls 30d audit 5y`"
+	const usage = "retain: write records and how long they are kept, such as `retain usage 400d calls 30d last_calls 200 audit 5y`"
 	args := d.RemainingArgs()
 	if len(args) == 0 || len(args)%2 != 0 {
 		return d.Err(usage)
 	}
 	a.Retain = new(Retain)
 	for ; len(args) > 0; args = args[2:] {
+		if args[0] == "last_calls" {
+			n, err := strconv.Atoi(args[1])
+			if err != nil || n < 1 || n > maxLastCalls {
+				return d.Errf("retain last_calls: %q is not a number from 1 to %d", args[1], maxLastCalls)
+			}
+			a.Retain.LastCalls = n
+			continue
+		}
 		field, ok := map[string]*caddy.Duration{"usage": &a.Retain.Usage, "calls": &a.Retain.Calls, "audit": &a.Retain.Audit}[args[0]]
 		if !ok {
 			return d.Err(usage)
@@ -142,6 +159,24 @@ func (a *App) unmarshalRetain(d *caddyfile.Dispenser) error {
 		}
 		*field = caddy.Duration(duration)
 	}
+	return nil
+}
+
+// unmarshalNotice reads a duration, or off.
+func unmarshalNotice(d *caddyfile.Dispenser, option string, field *caddy.Duration, example string) error {
+	var text string
+	if !d.AllArgs(&text) {
+		return d.Errf("%s: write one duration, such as %s, or off", option, example)
+	}
+	if text == "off" {
+		*field = -1
+		return nil
+	}
+	duration, err := parseRetention(text)
+	if err != nil || duration <= 0 {
+		return d.Errf("%s: %q is not a duration such as %s, or off", option, text, example)
+	}
+	*field = caddy.Duration(duration)
 	return nil
 }
 

@@ -21,6 +21,8 @@ type decision struct {
 	signed signature      // that the key proved itself by, nil for a token
 	rules  ruleSet        // the rules that matched
 
+	filled []string // the scopes it needed that placeholders had filled in
+
 	addr      netip.Addr // of the client, once somebody asked for it
 	addrKnown bool
 

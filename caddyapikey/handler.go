@@ -156,6 +156,7 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	}
 	h.provisionChallenges()
 	h.app.guard(ctx, h.credentialPlaces())
+	h.app.addHandler(ctx, h)
 	if err := h.provisionForward(); err != nil {
 		return err
 	}
@@ -276,6 +277,7 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request, next caddyhttp.H
 			stripOriginal(r, d.found)
 		}
 	}
+	h.warnOfEnd(r, d, a)
 	w = a.meter(w, h.introduce(r, d.key))
 	if d.signed == nil {
 		return next.ServeHTTP(w, r)

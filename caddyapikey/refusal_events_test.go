@@ -8,7 +8,7 @@ import (
 )
 
 func TestRefusalLimit(t *testing.T) {
-	var l refusalLimit
+	l := pacer[refusalKind]{pause: refusalEvents.pause, most: refusalEvents.most}
 	now := time.Now()
 	kind := func(id, addr string, why *refusal) refusalKind {
 		return refusalKind{id, why, prefixOf(netip.MustParseAddr(addr))}
@@ -30,10 +30,10 @@ func TestRefusalLimit(t *testing.T) {
 		{1, kind("a", "2001:db8:2::1", noRule), 0, true},
 		{1, refusalKind{"a", noRule, prefixOf(netip.Addr{})}, 0, true},
 		{1, refusalKind{"a", noRule, prefixOf(netip.Addr{})}, 0, false},
-		{refusalPause - 1, kind("a", "192.0.2.1", noRule), 0, false},
-		{refusalPause, kind("a", "192.0.2.1", noRule), 3, true},
-		{2*refusalPause - 1, kind("a", "192.0.2.1", noRule), 0, false},
-		{2 * refusalPause, kind("a", "192.0.2.1", noRule), 1, true},
+		{refusalEvents.pause - 1, kind("a", "192.0.2.1", noRule), 0, false},
+		{refusalEvents.pause, kind("a", "192.0.2.1", noRule), 3, true},
+		{2*refusalEvents.pause - 1, kind("a", "192.0.2.1", noRule), 0, false},
+		{2 * refusalEvents.pause, kind("a", "192.0.2.1", noRule), 1, true},
 	} {
 		if suppressed, ok := l.admit(c.kind, now.Add(c.after)); suppressed != c.suppressed || ok != c.ok {
 			t.Errorf("%d: %d %v, want %d %v", i, suppressed, ok, c.suppressed, c.ok)
@@ -44,7 +44,7 @@ func TestRefusalLimit(t *testing.T) {
 // One key used from everywhere neither fills the memory nor has more told than
 // the table holds.
 func TestRefusalLimitIsBounded(t *testing.T) {
-	var l refusalLimit
+	l := pacer[refusalKind]{pause: refusalEvents.pause, most: refusalEvents.most}
 	now := time.Now()
 	told := 0
 	for i := range 100_000 {
@@ -54,10 +54,10 @@ func TestRefusalLimitIsBounded(t *testing.T) {
 			told++
 		}
 	}
-	if told != maxRefusalKinds || len(l.kinds) > maxRefusalKinds {
+	if told != refusalEvents.most || len(l.kinds) > refusalEvents.most {
 		t.Errorf("%d told, %d kept", told, len(l.kinds))
 	}
-	if _, ok := l.admit(refusalKind{id: "b"}, now.Add(2*refusalPause)); !ok || len(l.kinds) != 1 {
+	if _, ok := l.admit(refusalKind{id: "b"}, now.Add(2*refusalEvents.pause)); !ok || len(l.kinds) != 1 {
 		t.Errorf("after a pause: %v, %d kept", ok, len(l.kinds))
 	}
 }

@@ -228,6 +228,9 @@ func (h *Handler) authorize(r *http.Request, d *decision) *refusal {
 				d.scope = scope
 				return missingScope
 			}
+			if template.literal == "" {
+				d.filled = append(d.filled, scope)
+			}
 		}
 		if rule.Signed && d.signed == nil {
 			return mustSign
@@ -290,6 +293,19 @@ func parseScopeTemplate(s string) (scopeTemplate, error) {
 		return scopeTemplate{literal: s}, nil
 	}
 	return t, nil
+}
+
+// pattern returns the scope as it is written.
+func (t *scopeTemplate) pattern() string {
+	var b strings.Builder
+	for _, part := range t.parts {
+		if part.placeholder {
+			b.WriteString("{" + part.text + "}")
+		} else {
+			b.WriteString(part.text)
+		}
+	}
+	return b.String()
 }
 
 // expand returns the scope for a request, and false if a placeholder is empty

@@ -109,19 +109,23 @@ type place struct {
 	routes routeNumbers
 }
 
+// siteName is what a handler's site is called.
+func siteName(configured string, server *caddyhttp.Server) string {
+	switch {
+	case configured != "":
+		return configured
+	case server != nil && server.Name() != "":
+		return server.Name()
+	}
+	return "unknown"
+}
+
 func (h *Handler) placeOf(r *http.Request) *place {
 	if p := h.place.Load(); p != nil {
 		return p
 	}
 	server, _ := r.Context().Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server)
-	name := h.Name
-	if name == "" && server != nil {
-		name = server.Name()
-	}
-	if name == "" {
-		name = "unknown"
-	}
-	p := &place{site: sites.get(name), logged: server != nil && server.Logs != nil}
+	p := &place{site: sites.get(siteName(h.Name, server)), logged: server != nil && server.Logs != nil}
 	h.place.Store(p)
 	return p
 }

@@ -3,6 +3,7 @@ package caddyapikey
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"go.uber.org/zap"
@@ -15,15 +16,59 @@ import (
 // ledgerOpener is a store with a place for the record of use beside it.
 type ledgerOpener interface {
 	// OpenLedger opens it. It is called once for each StoreKey at a time.
-	OpenLedger() (usage.Store, error)
+	OpenLedger(keep usage.Keep) (usage.Store, error)
 }
 
-// Defaults of Retain.
+// Defaults of the app's options about records.
 const (
 	defaultRetainUsage = 400 * 24 * time.Hour
 	defaultRetainCalls = 30 * 24 * time.Hour
 	defaultRetainAudit = 5 * 365 * 24 * time.Hour
+	defaultRecentUse   = 24 * time.Hour
+	defaultUnusedAfter = 90 * 24 * time.Hour
 )
+
+// maxLastCalls bounds the calls that are kept of each key.
+const maxLastCalls = 10_000
+
+// provisionRecords sets defaults and checks what is set.
+func (a *App) provisionRecords() error {
+	if a.Retain == nil {
+		a.Retain = new(Retain)
+	}
+	for _, d := range []struct {
+		option *caddy.Duration
+		name   string
+		fill   time.Duration
+		off    bool // negative means never
+	}{
+		{&a.Retain.Usage, "retain usage", defaultRetainUsage, false},
+		{&a.Retain.Calls, "retain calls", defaultRetainCalls, false},
+		{&a.Retain.Audit, "retain audit", defaultRetainAudit, false},
+		{&a.ExpiryWarning, "expiry_warning", defaultExpiryWarning, true},
+		{&a.RecentUse, "recent_use", defaultRecentUse, true},
+		{&a.UnusedAfter, "unused_after", defaultUnusedAfter, true},
+	} {
+		if *d.option == 0 {
+			*d.option = caddy.Duration(d.fill)
+		}
+		if *d.option < 0 && !d.off {
+			return fmt.Errorf("%s: a negative time; leave it out for the default", d.name)
+		}
+	}
+	if a.Retain.LastCalls == 0 {
+		a.Retain.LastCalls = usage.DefaultLastCalls
+	}
+	if a.Retain.LastCalls < 0 || a.Retain.LastCalls > maxLastCalls {
+		return fmt.Errorf("retain last_calls: %d is outside 1 to %d", a.Retain.LastCalls, maxLastCalls)
+	}
+	return nil
+}
+
+// keep is what the record of use keeps.
+func (a *App) keep() usage.Keep {
+	return usage.Keep{Usage: time.Duration(a.Retain.Usage), Calls: time.Duration(a.Retain.Calls), Last: a.Retain.LastCalls}
+}
 
 // closeTimeout bounds how long a stopping server tries to write the last counts.
 const closeTimeout = 3 * time.Second
@@ -69,12 +114,12 @@ func (a *App) openUseRecord() error {
 		return nil
 	}
 	value, _, err := useRecords.LoadOrNew(a.store.StoreKey(), func() (caddy.Destructor, error) {
-		store, err := opener.OpenLedger()
+		store, err := opener.OpenLedger(a.keep())
 		if err != nil {
 			return nil, err
 		}
 		u := &useRecord{store: store, logger: a.logger}
-		u.Recorder = usage.NewRecorder(store, usage.Options{Scrub: scrubSecrets})
+		u.Recorder = usage.NewRecorder(store, usage.Options{Scrub: scrubSecrets, LastCalls: a.Retain.LastCalls})
 		return u, nil
 	})
 	if err != nil {
@@ -111,4 +156,19 @@ func (a *App) flushed(ctx context.Context) (usage.Store, error) {
 		return nil, err
 	}
 	return u.store, nil
+}
+
+// UseRecord returns the record of use with everything counted so far in it.
+func (a *App) UseRecord(ctx context.Context) (usage.Store, error) { return a.flushed(ctx) }
+
+// ConfirmWithin is how long after its last use to end a credential asks for
+// confirmation; not positive: never.
+func (a *App) ConfirmWithin() time.Duration { return time.Duration(a.RecentUse) }
+
+// FollowCalls returns a follower of a key's calls, nil if there can be none.
+func (a *App) FollowCalls(key string) *usage.Follower {
+	if u := a.use.Load(); u != nil {
+		return u.Follow(key)
+	}
+	return nil
 }

@@ -14,14 +14,43 @@ const (
 	MaxOverlap     = 365 * 24 * time.Hour
 )
 
+// RotationPlan says how the old credentials of a rotation end.
+type RotationPlan struct {
+	Overlap time.Duration // how long they keep working, 0 to MaxOverlap
+
+	// EndWhenIdle ends them sooner, once they were not used for so long, counted
+	// from the rotation at the earliest; 0: not. At least MinIdle, less than
+	// Overlap.
+	EndWhenIdle time.Duration
+}
+
+// MinIdle is the shortest EndWhenIdle: what is used every hour is not idle.
+const MinIdle = time.Hour
+
+func (p RotationPlan) validate() error {
+	switch {
+	case p.EndWhenIdle%time.Second != 0:
+		return invalid("end_when_idle", "write whole seconds")
+	case p.Overlap < 0 || p.Overlap > MaxOverlap:
+		return invalid("overlap", "%s is outside 0s to %s", p.Overlap, MaxOverlap)
+	case p.EndWhenIdle == 0:
+	case p.EndWhenIdle < MinIdle:
+		return invalid("end_when_idle", "%s is too short to tell that a credential is not used any more; write at least %s", p.EndWhenIdle, MinIdle)
+	case p.EndWhenIdle >= p.Overlap:
+		return invalid("end_when_idle", "%s is not shorter than the overlap of %s, which ends the old credential anyway", p.EndWhenIdle, p.Overlap)
+	}
+	return nil
+}
+
 // Rotate gives a key a new credential beside the old ones, which end after the
 // overlap, or when they would have ended anyway if that is sooner; an overlap
 // of 0 ends them at once, for good. The new one is of the newest live one's
 // kind unless issue says otherwise. While a rotation is pending another one is
 // ErrState. Nothing else about the key changes.
-func (k *Keyring) Rotate(ctx context.Context, id string, ifRevision uint64, overlap time.Duration, issue Issue) (*Key, Secret, error) {
-	if overlap < 0 || overlap > MaxOverlap {
-		return nil, Secret{}, invalid("overlap", "%s is outside 0s to %s", overlap, MaxOverlap)
+func (k *Keyring) Rotate(ctx context.Context, id string, ifRevision uint64, plan RotationPlan, issue Issue) (*Key, Secret, error) {
+	overlap := plan.Overlap
+	if err := plan.validate(); err != nil {
+		return nil, Secret{}, err
 	}
 	var secret Secret
 	key, err := k.change(ctx, id, ifRevision, func(key *Key, now time.Time) error {
@@ -35,7 +64,7 @@ func (k *Keyring) Rotate(ctx context.Context, id string, ifRevision uint64, over
 		if issue.Kind == "" {
 			issue.Kind = key.newestKind(now)
 		}
-		rotation := Rotation{StartedAt: now, EndsAt: now.Add(overlap)}
+		rotation := Rotation{StartedAt: now, EndsAt: now.Add(overlap), EndWhenIdle: plan.EndWhenIdle}
 		for i := range key.Credentials {
 			c := &key.Credentials[i]
 			if !c.Live(now) {

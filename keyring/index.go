@@ -3,6 +3,8 @@ package keyring
 import (
 	"crypto/rand"
 	"hash/maphash"
+	"maps"
+	"slices"
 	"sync/atomic"
 )
 
@@ -32,6 +34,7 @@ type index struct {
 	keys        int
 	credentials int
 	damaged     map[string]struct{}
+	idle        map[string]struct{} // keys whose rotation ends when its old credentials are idle
 
 	buf    []byte
 	hashes []uint64
@@ -48,6 +51,7 @@ func newIndex(sizeHint int) *index {
 		origins: newOrigins(),
 		slots:   1,
 		damaged: make(map[string]struct{}),
+		idle:    make(map[string]struct{}),
 	}
 	rand.Read(ix.salt[:]) // never fails
 	ix.profiles = newProfiles(ix.seed)
@@ -122,5 +126,6 @@ func (ix *index) publish() {
 		credentials: ix.credentials,
 		orgCount:    ix.orgs.records,
 		damaged:     len(ix.damaged),
+		idle:        slices.Collect(maps.Keys(ix.idle)),
 	})
 }

@@ -57,7 +57,7 @@ func (p *coldPage) seal() {
 }
 
 // cold is the packed record of one key: a byte of flags, the id, the slot of
-// the profile, the credentials as number, hash of the digest (so that their
+// the profile, when a rotation began, the credentials as number, hash of the digest (so that their
 // hot records are found when only the key is known) and what verifies their
 // signatures, name, owner, tags, and metadata sorted by name. Numbers are
 // uvarints, strings have their length before them. The empty record is a free
@@ -80,6 +80,11 @@ func appendCold(dst []byte, k *Key, id *packedID, profile uint32, hashes []uint6
 		dst = appendString(dst, id.text)
 	}
 	dst = binary.AppendUvarint(dst, uint64(profile))
+	var rotated int64
+	if k.Rotation != nil {
+		rotated = unixMilli(k.Rotation.StartedAt)
+	}
+	dst = binary.AppendUvarint(dst, uint64(rotated))
 	dst = binary.AppendUvarint(dst, uint64(len(k.Credentials)))
 	for i := range k.Credentials {
 		dst = binary.AppendUvarint(dst, uint64(k.Credentials[i].N))
@@ -179,9 +184,18 @@ func (c cold) profile() uint32 {
 	return uint32(c.uvarint())
 }
 
+// rotatedAt returns when the last rotation began, in Unix milliseconds; 0 for
+// none.
+func (c cold) rotatedAt() int64 {
+	c.id()
+	c.uvarint()
+	return int64(c.uvarint())
+}
+
 // credentials returns what nextCredential reads, and how many there are.
 func (c cold) credentials() (rest cold, n int) {
 	c.id()
+	c.uvarint()
 	c.uvarint()
 	n = int(c.uvarint())
 	return c, n

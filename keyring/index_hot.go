@@ -19,6 +19,7 @@ type hot struct {
 	kind       uint8    // index into kindCodes
 	state      uint8    // of the key, index into stateCodes
 	ended      bool
+	retiring   bool // an old one of a rotation
 }
 
 // The codes of the words in packed records. The first of each stands for words

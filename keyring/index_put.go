@@ -39,6 +39,7 @@ func (ix *index) put(k *Key) {
 		ix.keys++
 		ix.growIDs()
 	}
+	ix.noteIdle(k)
 	for i := range k.Credentials {
 		ix.putCredential(ix.hashes[i], ix.hotRecord(k, &k.Credentials[i], slot, prof))
 	}
@@ -57,6 +58,7 @@ func (ix *index) remove(text string) {
 		return
 	}
 	slot := ix.ids.parts[shard].slots[pos]
+	delete(ix.idle, text)
 	old := coldOf(ix.cold.parts, slot)
 	ix.dropCredentials(slot, old, nil)
 	ix.dropProfile(old)
@@ -64,6 +66,15 @@ func (ix *index) remove(text string) {
 	ix.cold.writable(int(slot/coldPageKeys)).set(int(slot%coldPageKeys), nil)
 	ix.freeSlots = append(ix.freeSlots, slot)
 	ix.keys--
+}
+
+// noteIdle keeps which keys have a rotation that ends by itself.
+func (ix *index) noteIdle(k *Key) {
+	if k.Rotation != nil && k.Rotation.EndWhenIdle > 0 && !k.State.Final() {
+		ix.idle[k.ID] = struct{}{}
+	} else {
+		delete(ix.idle, k.ID)
+	}
 }
 
 // dropCredentials removes the hot records of a key's old version that its new
@@ -164,6 +175,7 @@ func (ix *index) hotRecord(k *Key, c *Credential, slot, prof uint32) hot {
 		kind:       kindCode(c.Kind),
 		state:      stateCode(k.State),
 		ended:      !c.EndedAt.IsZero(),
+		retiring:   k.Retires(c.N),
 	}
 }
 

@@ -16,6 +16,7 @@ type snapshot struct {
 	credentials int
 	orgCount    int
 	damaged     int
+	idle        []string // keys whose rotation ends by itself
 }
 
 // byDigest returns the credential with this digest, in whatever state it and
@@ -74,6 +75,7 @@ func (e entry) isZero() bool { return e.r == nil }
 func (e entry) kind() Kind         { return kindCodes[e.r.kind] }
 func (e entry) state() State       { return stateCodes[e.r.state] } // of the key
 func (e entry) ended() bool        { return e.r.ended }             // by hand
+func (e entry) retiring() bool     { return e.r.retiring }          // by a rotation
 func (e entry) credential() uint32 { return e.r.credential }
 
 // notBefore and expiresAt are in Unix milliseconds, 0 for no limit. A

@@ -2,6 +2,7 @@ package keyring
 
 import (
 	"net/netip"
+	"slices"
 	"time"
 )
 
@@ -104,6 +105,10 @@ type Rotation struct {
 	EndsAt    time.Time
 	New       uint32
 	Old       []RetiringCredential
+
+	// EndWhenIdle ends the old credentials before EndsAt, once they were not
+	// used for so long; 0: never.
+	EndWhenIdle time.Duration
 }
 
 // RetiringCredential is a credential on its way out.
@@ -130,6 +135,12 @@ type Org struct {
 // Live reports whether c could be accepted at now, its key's own state aside.
 func (c *Credential) Live(now time.Time) bool {
 	return c.EndedAt.IsZero() && (c.ExpiresAt.IsZero() || now.Before(c.ExpiresAt))
+}
+
+// Retires reports whether the credential n is on its way out: it is an old one of
+// the last rotation.
+func (k *Key) Retires(n uint32) bool {
+	return k.Rotation != nil && slices.ContainsFunc(k.Rotation.Old, func(old RetiringCredential) bool { return old.N == n })
 }
 
 // Credential returns the credential n of k, or nil.

@@ -200,6 +200,10 @@ func (k *Keyring) Has(id string) bool {
 	return ok
 }
 
+// IdleRotations returns the keys with a rotation that ends by itself once its
+// old credentials are not used any more.
+func (k *Keyring) IdleRotations() []string { return k.index.Load().snapshot().idle }
+
 // Now returns the time by which the keyring decides. Setting the clock back does
 // not set it back.
 func (k *Keyring) Now() time.Time { return k.clock.time() }

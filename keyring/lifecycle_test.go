@@ -94,7 +94,7 @@ func TestStateMachine(t *testing.T) {
 		return err
 	}
 	rotate := func(kr *keyring.Keyring, id string) error {
-		_, _, err := kr.Rotate(ctx, id, keyring.AnyRevision, time.Hour, keyring.Issue{})
+		_, _, err := kr.Rotate(ctx, id, keyring.AnyRevision, keyring.RotationPlan{Overlap: time.Hour}, keyring.Issue{})
 		return err
 	}
 	for name, c := range map[string]struct {
@@ -174,7 +174,7 @@ func TestRotation(t *testing.T) {
 	ctx := context.Background()
 	kr, clock := newKeyring(t)
 	key, old := create(t, kr, keyring.Key{Scopes: []string{"a:b"}})
-	rotated, secret, err := kr.Rotate(ctx, key.ID, key.Revision, time.Hour, keyring.Issue{Prefix: "ck"})
+	rotated, secret, err := kr.Rotate(ctx, key.ID, key.Revision, keyring.RotationPlan{Overlap: time.Hour}, keyring.Issue{Prefix: "ck"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -183,7 +183,7 @@ func TestRotation(t *testing.T) {
 	}
 	wantVerdict(t, kr, old, keyring.InForce)
 	wantVerdict(t, kr, secret.Reveal(), keyring.InForce)
-	if _, _, err := kr.Rotate(ctx, key.ID, keyring.AnyRevision, time.Hour, keyring.Issue{}); !errors.Is(err, keyring.ErrState) {
+	if _, _, err := kr.Rotate(ctx, key.ID, keyring.AnyRevision, keyring.RotationPlan{Overlap: time.Hour}, keyring.Issue{}); !errors.Is(err, keyring.ErrState) {
 		t.Fatalf("a second rotation while one is pending: %v", err)
 	}
 	clock.Set(noon.Add(time.Hour - time.Millisecond))
@@ -191,7 +191,7 @@ func TestRotation(t *testing.T) {
 	clock.Set(noon.Add(time.Hour))
 	wantVerdict(t, kr, old, keyring.Expired)
 	wantVerdict(t, kr, secret.Reveal(), keyring.InForce)
-	if _, _, err := kr.Rotate(ctx, key.ID, keyring.AnyRevision, 0, keyring.Issue{}); err != nil {
+	if _, _, err := kr.Rotate(ctx, key.ID, keyring.AnyRevision, keyring.RotationPlan{Overlap: 0}, keyring.Issue{}); err != nil {
 		t.Fatalf("after the overlap: %v", err)
 	}
 	wantVerdict(t, kr, secret.Reveal(), keyring.Ended)
@@ -201,7 +201,7 @@ func TestRotationCancelled(t *testing.T) {
 	ctx := context.Background()
 	kr, clock := newKeyring(t)
 	key, old := create(t, kr, keyring.Key{})
-	_, secret, err := kr.Rotate(ctx, key.ID, keyring.AnyRevision, time.Hour, keyring.Issue{Prefix: "ck"})
+	_, secret, err := kr.Rotate(ctx, key.ID, keyring.AnyRevision, keyring.RotationPlan{Overlap: time.Hour}, keyring.Issue{Prefix: "ck"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -223,7 +223,7 @@ func TestRotationEndedEarly(t *testing.T) {
 	ctx := context.Background()
 	kr, _ := newKeyring(t)
 	key, old := create(t, kr, keyring.Key{})
-	_, secret, err := kr.Rotate(ctx, key.ID, keyring.AnyRevision, time.Hour, keyring.Issue{Prefix: "ck"})
+	_, secret, err := kr.Rotate(ctx, key.ID, keyring.AnyRevision, keyring.RotationPlan{Overlap: time.Hour}, keyring.Issue{Prefix: "ck"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -244,7 +244,7 @@ func TestRotationNeverLengthens(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, _, err := kr.Rotate(ctx, key.ID, keyring.AnyRevision, time.Hour, keyring.Issue{}); err != nil {
+	if _, _, err := kr.Rotate(ctx, key.ID, keyring.AnyRevision, keyring.RotationPlan{Overlap: time.Hour}, keyring.Issue{}); err != nil {
 		t.Fatal(err)
 	}
 	clock.Set(noon.Add(time.Minute))
@@ -258,7 +258,7 @@ func TestRotateInParallel(t *testing.T) {
 	results := make(chan error, 50)
 	for range 50 {
 		wg.Go(func() {
-			_, _, err := kr.Rotate(context.Background(), key.ID, keyring.AnyRevision, time.Hour, keyring.Issue{})
+			_, _, err := kr.Rotate(context.Background(), key.ID, keyring.AnyRevision, keyring.RotationPlan{Overlap: time.Hour}, keyring.Issue{})
 			results <- err
 		})
 	}
@@ -291,7 +291,7 @@ func TestCredentialBounds(t *testing.T) {
 		t.Fatalf("one more than the limit: %v", err)
 	}
 	for range 3 * keyring.MaxCredentials {
-		if _, _, err := kr.Rotate(ctx, key.ID, keyring.AnyRevision, 0, keyring.Issue{}); err != nil {
+		if _, _, err := kr.Rotate(ctx, key.ID, keyring.AnyRevision, keyring.RotationPlan{Overlap: 0}, keyring.Issue{}); err != nil {
 			t.Fatal(err)
 		}
 	}

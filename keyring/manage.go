@@ -94,6 +94,26 @@ func (k *Keyring) Key(ctx context.Context, id string) (*Key, error) {
 	return key, nil
 }
 
+// AnyKey is Key for deleted ones, too.
+func (k *Keyring) AnyKey(ctx context.Context, id string) (*Key, error) {
+	if !ValidKeyID(id) {
+		return nil, fmt.Errorf("key %w", ErrNotFound)
+	}
+	return k.store.Key(ctx, id)
+}
+
+// EachKey calls fn with every key, deleted ones too, in ascending order of id.
+func (k *Keyring) EachKey(ctx context.Context, fn func(*Key)) error {
+	err := k.store.Keys(ctx, "", func(key *Key) bool {
+		fn(key)
+		return ctx.Err() == nil
+	})
+	if err == nil {
+		err = ctx.Err()
+	}
+	return err
+}
+
 // Edits says what an edit may do beyond the ordinary.
 type Edits struct {
 	// AllowAnyone permits to empty a list that limited who may use the key: the
@@ -265,5 +285,5 @@ func (r *Rotation) equal(o *Rotation) bool {
 	if r == nil || o == nil {
 		return r == o
 	}
-	return r.New == o.New && r.StartedAt.Equal(o.StartedAt) && r.EndsAt.Equal(o.EndsAt)
+	return r.New == o.New && r.StartedAt.Equal(o.StartedAt) && r.EndsAt.Equal(o.EndsAt) && r.EndWhenIdle == o.EndWhenIdle
 }

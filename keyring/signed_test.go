@@ -72,7 +72,7 @@ func TestSharedSecret(t *testing.T) {
 		t.Errorf("identify: %v", err)
 	}
 
-	rotated, next, err := kr.Rotate(ctx, key.ID, keyring.AnyRevision, time.Hour, keyring.Issue{Sealer: sealer})
+	rotated, next, err := kr.Rotate(ctx, key.ID, keyring.AnyRevision, keyring.RotationPlan{Overlap: time.Hour}, keyring.Issue{Sealer: sealer})
 	if err != nil || rotated.Credentials[1].Kind != keyring.KindSharedSecret {
 		t.Fatalf("rotating: %v", err)
 	}

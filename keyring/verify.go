@@ -3,6 +3,7 @@ package keyring
 import (
 	"net/netip"
 	"slices"
+	"time"
 )
 
 // Verdict is what the keyring says of a credential.
@@ -105,6 +106,24 @@ func (p Proven) Tier() string {
 
 // Credential returns the number of the credential that was proven.
 func (p Proven) Credential() uint32 { return p.e.credential() }
+
+// EndsAt returns when the credential that was proven ends, with its key or by
+// itself; the zero time for never.
+func (p Proven) EndsAt() time.Time {
+	if p.e.expiresAt() == 0 {
+		return time.Time{}
+	}
+	return time.UnixMilli(p.e.expiresAt()).UTC()
+}
+
+// RetiringSince returns when a rotation began whose old credential was proven;
+// the zero time if it is none.
+func (p Proven) RetiringSince() time.Time {
+	if !p.e.retiring() {
+		return time.Time{}
+	}
+	return time.UnixMilli(p.e.key().cold().rotatedAt()).UTC()
+}
 
 // Metadata returns one metadata value of the key, or else of its org.
 func (p Proven) Metadata(name string) (string, bool) {

@@ -90,7 +90,7 @@ func newRecorder(t *testing.T, m *memory, opts Options) *Recorder {
 func TestCountsOfManyAtOnceAreComplete(t *testing.T) {
 	m := new(memory)
 	r := newRecorder(t, m, Options{})
-	route, refused := r.Route(Route{"api", []string{"read"}}), NumberOf("missing_scope")
+	route, refused := r.Route(Route{Site: "api", Rules: []string{"read"}}), NumberOf("missing_scope")
 	const workers, each = 8, 20_000
 	var wg sync.WaitGroup
 	for w := range workers {
@@ -331,7 +331,7 @@ func TestRoutesAreBounded(t *testing.T) {
 func BenchmarkAccounting(b *testing.B) {
 	r := NewRecorder(discard{}, Options{})
 	defer r.Close(context.Background())
-	route := r.Route(Route{"api", []string{"read"}})
+	route := r.Route(Route{Site: "api", Rules: []string{"read"}})
 	addr := netip.MustParseAddr("203.0.113.7")
 	one := func(key [KeyLen]byte, calls bool) {
 		began := time.Now()

@@ -34,7 +34,7 @@ func (n *routes) at(no RouteNo) Route { return (*n.list.Load())[no] }
 
 // number returns the number of a route; 0 is that of an unknown one.
 func (n *routes) number(r Route) RouteNo {
-	name := r.Site + "\x00" + strings.Join(r.Rules, "\x00")
+	name := r.Site + "\x00" + r.Method + "\x00" + strings.Join(r.Rules, "\x00")
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if no, ok := n.byName[name]; ok {

@@ -11,12 +11,13 @@ import (
 	"time"
 )
 
-// Route is what a request met on a site: its handler's name and the names of
-// the rules that matched, in the order of the configuration. Rules is shared;
-// nobody changes it.
+// Route is what a request met on a site: the handler's name and the names of the
+// rules that matched, in the order of the configuration, and with which method.
+// Rules is shared; nobody changes it.
 type Route struct {
-	Site  string
-	Rules []string
+	Site   string
+	Rules  []string
+	Method string // in capitals; "other" for one that is not known
 }
 
 // Place is where callers are: an IPv4 address, an IPv6 /64, one of the places
@@ -210,6 +211,13 @@ type CallQuery struct {
 	Since  time.Time
 	Place  *Place
 	Status int // 404, or 4 for 4xx; 0: any
+}
+
+// Matches reports whether a call of the key is among those that q chooses, page
+// and key aside.
+func (q *CallQuery) Matches(c *Call) bool {
+	return !c.Time.Before(q.Since) && (q.Place == nil || PlaceOf(c.Addr) == *q.Place) &&
+		(q.Status == 0 || c.Status == q.Status || c.Status/100 == q.Status)
 }
 
 // Keep is how much a store keeps.

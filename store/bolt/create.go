@@ -16,7 +16,7 @@ import (
 // create makes a new store at path. It is built and synced under a temporary
 // name and then renamed, so that no crash leaves an empty or a half-built file
 // where a store is expected: such a file always means damage.
-func create(path string) error {
+func create(path string, build func(path string) error) error {
 	dir, err := os.Open(filepath.Dir(path))
 	if err != nil {
 		return fmt.Errorf("store %s: %w", path, err)

@@ -2,6 +2,7 @@ package bolt
 
 import (
 	"bytes"
+	"time"
 
 	"github.com/caddy-apikey/caddy-apikey/keyring"
 )
@@ -132,6 +133,8 @@ func (d *decoder) rotation(r *keyring.Rotation, b []byte) error {
 			var old keyring.RetiringCredential
 			f.nested(d.retiring(&old, f.bytes))
 			r.Old = append(r.Old, old)
+		case !isBytes && f.num == rotIdle:
+			r.EndWhenIdle = time.Duration(f.uint32()) * time.Second
 		default:
 			f.unknown()
 		}

@@ -50,6 +50,7 @@ const (
 	rotEndsAt      protowire.Number = 2
 	rotNew         protowire.Number = 3
 	rotOld         protowire.Number = 4 // repeated
+	rotIdle        protowire.Number = 5 // seconds
 	oldN           protowire.Number = 1
 	oldExpires     protowire.Number = 2
 	entryKey       protowire.Number = 1
@@ -121,7 +122,7 @@ func appendRotation(b []byte, r *keyring.Rotation) []byte {
 			return appendTime(b, oldExpires, old.ExpiresWithout)
 		})
 	}
-	return b
+	return appendUint(b, rotIdle, uint64(r.EndWhenIdle/time.Second))
 }
 
 func appendOrg(b []byte, o *keyring.Org) []byte {

@@ -14,10 +14,10 @@ import (
 // errHeld: another process, or another Store of this one, has the file open.
 var errHeld = errors.New("in use")
 
-// openFile returns the file path, locked, and created where there is none. All
+// openFile returns the file path, locked, and created by build where there is none. All
 // rules about who may own, see and write it are checked here, on the handle
 // that is then used.
-func openFile(path string, timeout time.Duration) (*os.File, error) {
+func openFile(path string, timeout time.Duration, build func(path string) error) (*os.File, error) {
 	if !filepath.IsAbs(path) {
 		return nil, fmt.Errorf("store %q: the path must be absolute, such as /var/lib/caddy/api_keys/keys.db", path)
 	}
@@ -32,7 +32,7 @@ func openFile(path string, timeout time.Duration) (*os.File, error) {
 		return nil, err
 	}
 	if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) {
-		if err := create(path); err != nil {
+		if err := create(path, build); err != nil {
 			return nil, err
 		}
 	}

@@ -15,7 +15,7 @@ import (
 // shows as a memory fault (SIGBUS where it was truncated) or as a panic of
 // bbolt; both become an error that wraps keyring.ErrDamaged and fail the store
 // for good. fn must not run code of the caller, whose panics are its own.
-func (s *Store) guard(fn func() error) (err error) {
+func (s *guarded) guard(fn func() error) (err error) {
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	defer func() {
 		if p := recover(); p != nil {
@@ -35,8 +35,8 @@ func panicText(p any) string {
 
 // fail marks the store as failed and returns why it did. From then on nothing
 // touches the mapped file.
-func (s *Store) fail(reason string) error {
-	err := error(&damage{path: s.path, what: "damaged while open: " + reason})
+func (s *guarded) fail(reason string) error {
+	err := error(&damage{path: s.path, what: "damaged while open: " + reason, cure: s.cure})
 	if s.failed.CompareAndSwap(nil, &err) {
 		close(s.broken)
 	}
@@ -44,7 +44,7 @@ func (s *Store) fail(reason string) error {
 }
 
 // failure returns the error of a failed store, or nil.
-func (s *Store) failure() error {
+func (s *guarded) failure() error {
 	if p := s.failed.Load(); p != nil {
 		return fmt.Errorf("%w: %w", keyring.ErrUnavailable, *p)
 	}
@@ -54,7 +54,7 @@ func (s *Store) failure() error {
 // begin begins a transaction. A panic of bbolt in there leaves bbolt's inner
 // locks held, so that whoever begins or ends another transaction would wait for
 // ever. txMu makes the others come after it and see that the store is stuck.
-func (s *Store) begin(writable bool) (tx *bbolt.Tx, err error) {
+func (s *guarded) begin(writable bool) (tx *bbolt.Tx, err error) {
 	s.txMu.Lock()
 	defer s.txMu.Unlock()
 	if err := s.failure(); err != nil {
@@ -76,7 +76,7 @@ func (s *Store) begin(writable bool) (tx *bbolt.Tx, err error) {
 
 // end rolls tx back, which touches no mapped page, unless the store is stuck:
 // then tx is left as it is, and Close gives up on it.
-func (s *Store) end(tx *bbolt.Tx) {
+func (s *guarded) end(tx *bbolt.Tx) {
 	s.txMu.Lock()
 	defer s.txMu.Unlock()
 	if !s.stuck {
@@ -87,7 +87,7 @@ func (s *Store) end(tx *bbolt.Tx) {
 }
 
 // view runs fn in a read transaction. fn must be short and copy what it keeps.
-func (s *Store) view(fn func(*bbolt.Tx) error) error {
+func (s *guarded) view(fn func(*bbolt.Tx) error) error {
 	if err := s.enter(); err != nil {
 		return err
 	}
@@ -101,7 +101,7 @@ func (s *Store) view(fn func(*bbolt.Tx) error) error {
 }
 
 // checkSize notices a file that was truncated, before a mapped page faults.
-func (s *Store) checkSize() error {
+func (s *guarded) checkSize() error {
 	st, err := s.file.Stat()
 	if err != nil {
 		return fmt.Errorf("%w: store %s: %w", keyring.ErrUnavailable, s.path, err)
@@ -116,7 +116,7 @@ func (s *Store) checkSize() error {
 // checkName notices that path no longer leads to the open file, or only to
 // read it. In the first case writing on would succeed and be lost with the last
 // handle.
-func (s *Store) checkName() error {
+func (s *guarded) checkName() error {
 	st, err := os.Lstat(s.path)
 	switch {
 	case errors.Is(err, os.ErrNotExist):
@@ -136,7 +136,7 @@ func (s *Store) checkName() error {
 // Health says whether the store could be written now, as far as can be told
 // without writing: nil, or an error that wraps keyring.ErrUnavailable. It is
 // cheap, and how a removed file is noticed while nobody changes anything.
-func (s *Store) Health() error {
+func (s *guarded) Health() error {
 	if err := s.enter(); err != nil {
 		return err
 	}
@@ -144,7 +144,7 @@ func (s *Store) Health() error {
 	return s.checkWritable()
 }
 
-func (s *Store) checkWritable() error {
+func (s *guarded) checkWritable() error {
 	if err := s.failure(); err != nil {
 		return err
 	}
@@ -157,14 +157,22 @@ func (s *Store) checkWritable() error {
 	return s.checkSize()
 }
 
+func (s *guarded) damaged(format string, args ...any) error {
+	return &damage{path: s.path, what: fmt.Sprintf(format, args...), cure: s.cure}
+}
+
 // damage is an error that wraps keyring.ErrDamaged and names the way out.
 type damage struct {
 	path string
 	what string
 	also string // another way out than a backup
+	cure string // the way out where there is no backup
 }
 
 func (d *damage) Error() string {
+	if d.cure != "" {
+		return fmt.Sprintf("store %s: %s. %s", d.path, d.what, d.cure)
+	}
 	return fmt.Sprintf("store %s: %s. Restore a backup: stop Caddy, then cp <backup> %s%s", d.path, d.what, quote(d.path), d.also)
 }
 

@@ -11,6 +11,7 @@ import (
 	"github.com/dustin/go-humanize"
 
 	"github.com/caddy-apikey/caddy-apikey/keyring"
+	"github.com/caddy-apikey/caddy-apikey/usage"
 )
 
 func init() {
@@ -81,6 +82,15 @@ func (b *Bolt) OpenStore() (keyring.Store, error) {
 		return nil, err // not a nil *Store in an interface
 	}
 	return s, nil
+}
+
+// OpenLedger opens the record of use beside the store; see [OpenLedger].
+func (b *Bolt) OpenLedger(keep usage.Keep) (usage.Store, error) {
+	l, err := OpenLedger(b.Path+".ledger", LedgerOptions{Keep: keep})
+	if err != nil {
+		return nil, err // not a nil *Ledger in an interface
+	}
+	return l, nil
 }
 
 // UnmarshalCaddyfile sets up the store from Caddyfile tokens. Syntax:

@@ -56,10 +56,6 @@ func (s *Store) Snapshot(ctx context.Context, fn func(keyring.Record) error) (ke
 	return h.cursor, nil
 }
 
-func (s *Store) damaged(format string, args ...any) error {
-	return &damage{path: s.path, what: fmt.Sprintf(format, args...)}
-}
-
 // scan calls fn with every record of a bucket and returns their number. Only
 // the decoding is guarded: a panic of fn is none of the file's.
 func (s *Store) scan(ctx context.Context, tx *bbolt.Tx, bucket []byte, d *decoder, fn func(keyring.Record) error) (uint64, error) {
