@@ -112,7 +112,7 @@ func (c *clerk) step() (answered bool, err error) {
 	case "edit":
 		method, path, body = "PATCH", "/keys/"+a.on.id, fmt.Sprintf(`{"name":%q}`, a.name)
 	default:
-		method, path = "POST", "/keys/"+a.on.id+"/"+a.operation
+		method, path = "POST", "/keys/"+a.on.id+"/"+a.operation+"?force=true" // used or not
 	}
 	if a.on != nil {
 		c.fresh[a.on] = true

@@ -106,7 +106,7 @@ func (s *server) mustManage(method, path, body string) (r reply) {
 func (s *server) revoked(name string) string {
 	s.t.Helper()
 	key, token := s.mustCreate(name)
-	s.mustManage("POST", "/keys/"+key.ID+"/revoke", "")
+	s.mustManage("POST", "/keys/"+key.ID+"/revoke?force=true", "")
 	return token
 }
 

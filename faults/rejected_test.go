@@ -77,7 +77,7 @@ func TestRejectedReloads(t *testing.T) {
 			// Keys are managed and used as before.
 			key, token := s.mustCreate(fmt.Sprint(c.what, round))
 			s.wantStatus(token, http.StatusOK, c.what+": a new key")
-			s.mustManage("POST", "/keys/"+key.ID+"/revoke", "")
+			s.mustManage("POST", "/keys/"+key.ID+"/revoke?force=true", "")
 			s.wantStatus(token, http.StatusUnauthorized, c.what+": a revoked key")
 		}
 	}
