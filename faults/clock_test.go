@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -170,5 +171,14 @@ func TestClock(t *testing.T) {
 	}
 	check("set back by a day, and reloaded", map[string]int{short: no, ever: ok})
 	must(t, id, "wall clock set by ±1 s, ±5 min, ±1 day, −400 days: expired keys that came back, or good ones refused", "0", wrong == 0, "%d of %d decisions%s", wrong, decisions, prefixed(": ", first))
+	set(0)
+	now := signed.send(time.Now())
+	s.signal(syscall.SIGTERM)
+	if !s.ended(5 * time.Second) {
+		t.Fatal("still running after SIGTERM")
+	}
+	s.start()
+	note(t, id, "a new signed request after the clock had been 26 hours ahead", "", false, "status %d; after a restart %d", now, signed.send(time.Now()))
+	replays += signed.repeat(0)
 	must(t, id, "signed requests that were let in, sent again at each of these times: let in", "0", replays == 0 && len(signed.spent) > 0, "%d of %d (%d requests)", replays, signed.repeated, len(signed.spent))
 }
