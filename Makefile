@@ -34,8 +34,8 @@ fuzz: setup
 bench:
 	$(GO) test -run '^$$' -bench . -benchmem ./keyring ./hmacsig ./store/bolt ./caddyapikey
 
-# FAULTS_RUN takes some of the tests only, by their name; the figures of the
-# others stay.
+# FAULTS_RUN takes some of the tests only, by their name. The figures of other
+# numbers (R01, R02, ...) stay in the page; those of one number go together.
 FAULTS_RUN ?= .
 faults: setup
 	FAULTS=full FAULTS_PAGE=$(CURDIR)/docs/faults.md $(GO) test -count=1 -timeout 60m -run '$(FAULTS_RUN)' ./faults

@@ -87,6 +87,12 @@ func TestRequestsOfTheOldConfiguration(t *testing.T) {
 			if got := <-status; got != c.want {
 				t.Errorf("status %d, want %d", got, c.want)
 			}
+			if c.store == "" {
+				use := r.Manage("GET", "/keys/"+id+"/usage", "").JSON(t)
+				if use["requests"] != 1.0 {
+					t.Errorf("%v requests in the record of use, want 1", use["requests"])
+				}
+			}
 		})
 	}
 }

@@ -161,9 +161,11 @@ var scrubRules currentRules
 // scrubSecrets removes what a configuration of this process takes for a secret.
 func scrubSecrets(text string) string { return scrubRules.current().Text(text) }
 
-// releaseUseRecord gives back what openUseRecord took.
+// releaseUseRecord gives back what openUseRecord took. Requests that the old
+// configuration is still serving count into it as before: the next one keeps it
+// open, unless it has another store.
 func (a *App) releaseUseRecord() error {
-	if a.use.Swap(nil) == nil {
+	if a.use.Load() == nil {
 		return nil
 	}
 	_, err := useRecords.Delete(a.store.StoreKey())

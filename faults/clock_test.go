@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -103,6 +104,7 @@ func TestClock(t *testing.T) {
 	s := newServer(t)
 	step := filepath.Join(s.dir, "step")
 	t.Setenv(clockFile, step)
+	shift := time.Duration(0)
 	set := func(by time.Duration) {
 		t.Helper()
 		if err := os.WriteFile(step+".new", fmt.Append(nil, int(by.Seconds())), 0o600); err != nil {
@@ -111,6 +113,7 @@ func TestClock(t *testing.T) {
 		if err := os.Rename(step+".new", step); err != nil {
 			t.Fatal(err)
 		}
+		shift = by
 		time.Sleep(20 * time.Millisecond) // until it is read again
 	}
 	set(0)
@@ -121,7 +124,8 @@ func TestClock(t *testing.T) {
 	}
 	short, minutes, day, ever := expiring("short", 1500*time.Millisecond), expiring("minutes", 5*time.Minute), expiring("day", 25*time.Hour), ""
 	_, ever = s.mustCreate("for ever")
-	wrong, decisions := 0, 0
+	signed := s.newSigning("signed")
+	wrong, decisions, replays := 0, 0, 0
 	var first string
 	check := func(what string, want map[string]int) {
 		t.Helper()
@@ -133,6 +137,12 @@ func TestClock(t *testing.T) {
 				t.Error(first)
 			}
 		}
+		// Callers sign by the true time, or by the server's. It may take either or
+		// none, but nothing that it took before.
+		for _, at := range []time.Duration{0, shift, shift / 2} {
+			signed.send(time.Now().Add(at))
+		}
+		replays += signed.repeat(0)
 	}
 	const ok, no = http.StatusOK, http.StatusUnauthorized
 	check("at first", map[string]int{short: ok, minutes: ok, day: ok, ever: ok})
@@ -161,4 +171,14 @@ func TestClock(t *testing.T) {
 	}
 	check("set back by a day, and reloaded", map[string]int{short: no, ever: ok})
 	must(t, id, "wall clock set by ±1 s, ±5 min, ±1 day, −400 days: expired keys that came back, or good ones refused", "0", wrong == 0, "%d of %d decisions%s", wrong, decisions, prefixed(": ", first))
+	set(0)
+	now := signed.send(time.Now())
+	s.signal(syscall.SIGTERM)
+	if !s.ended(5 * time.Second) {
+		t.Fatal("still running after SIGTERM")
+	}
+	s.start()
+	note(t, id, "a new signed request after the clock had been 26 hours ahead", "", false, "status %d; after a restart %d", now, signed.send(time.Now()))
+	replays += signed.repeat(0)
+	must(t, id, "signed requests that were let in, sent again at each of these times: let in", "0", replays == 0 && len(signed.spent) > 0, "%d of %d (%d requests)", replays, signed.repeated, len(signed.spent))
 }

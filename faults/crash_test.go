@@ -21,7 +21,7 @@ func TestKill(t *testing.T) {
 	for round := range kills {
 		if round%10 == 0 { // while it starts
 			s.begin()
-			time.Sleep(time.Duration(rand.IntN(80)) * time.Millisecond) // the random moment
+			time.Sleep(randomly(80 * time.Millisecond)) // the random moment
 			s.kill()
 		} else {
 			starts = append(starts, s.start())
@@ -30,7 +30,7 @@ func TestKill(t *testing.T) {
 					t.Fatalf("after %d kills: %v", round, err)
 				}
 			}
-			timer := time.AfterFunc(time.Duration(rand.IntN(60_000))*time.Microsecond, s.kill)
+			timer := time.AfterFunc(randomly(60*time.Millisecond), s.kill)
 			err := b.work(context.Background())
 			timer.Stop()
 			if err != nil {
@@ -52,6 +52,8 @@ func TestKill(t *testing.T) {
 		t.Errorf("only %d writes were acknowledged between %d kills", b.acknowledged(), kills)
 	}
 }
+
+func randomly(most time.Duration) time.Duration { return time.Duration(rand.Int64N(int64(most))) }
 
 func errText(err error) string {
 	if err == nil {

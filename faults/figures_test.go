@@ -144,9 +144,10 @@ func dash(text string) string {
 func machine() string {
 	var info syscall.Sysinfo_t
 	_ = syscall.Sysinfo(&info)
-	kernel, _ := os.ReadFile("/proc/sys/kernel/osrelease")
+	release, _ := os.ReadFile("/proc/sys/kernel/osrelease")
+	kernel := regexp.MustCompile(`^\d+\.\d+`).Find(release) // what follows names a build
 	return fmt.Sprintf("Measured on %d cores, %d GB of memory, Linux %s, %s.",
-		runtime.NumCPU(), (info.Totalram*uint64(info.Unit)+1<<29)>>30, strings.TrimSpace(string(kernel)), runtime.Version())
+		runtime.NumCPU(), (info.Totalram*uint64(info.Unit)+1<<29)>>30, kernel, runtime.Version())
 }
 
 // quantile returns the q-quantile of durations.

@@ -64,10 +64,25 @@ func (s *server) create(ctx context.Context, name string) (keyView, string, repl
 	return made.Key, made.Token, r, err
 }
 
+// again repeats a request that had no answer: a reload, also a rejected one,
+// replaces the admin server, and with it go connections of the old one.
+func again(request func() error) (err error) {
+	for range 5 {
+		if err = request(); err == nil {
+			return nil
+		}
+	}
+	return err
+}
+
 // mustCreate is create where nothing is broken.
-func (s *server) mustCreate(name string) (keyView, string) {
+func (s *server) mustCreate(name string) (key keyView, token string) {
 	s.t.Helper()
-	key, token, r, err := s.create(context.Background(), name)
+	var r reply
+	err := again(func() (err error) {
+		key, token, r, err = s.create(context.Background(), name)
+		return err
+	})
 	if err != nil || r.status != http.StatusCreated {
 		s.t.Fatalf("creating %s: %d %s %v", name, r.status, r.body, err)
 	}
@@ -75,9 +90,12 @@ func (s *server) mustCreate(name string) (keyView, string) {
 }
 
 // mustManage is manage where nothing is broken.
-func (s *server) mustManage(method, path, body string) reply {
+func (s *server) mustManage(method, path, body string) (r reply) {
 	s.t.Helper()
-	r, err := s.manage(context.Background(), method, path, body)
+	err := again(func() (err error) {
+		r, err = s.manage(context.Background(), method, path, body)
+		return err
+	})
 	if err != nil || r.status >= 300 {
 		s.t.Fatalf("%s %s: %d %s %v", method, path, r.status, r.body, err)
 	}
@@ -88,7 +106,7 @@ func (s *server) mustManage(method, path, body string) reply {
 func (s *server) revoked(name string) string {
 	s.t.Helper()
 	key, token := s.mustCreate(name)
-	s.mustManage("POST", "/keys/"+key.ID+"/revoke", "")
+	s.mustManage("POST", "/keys/"+key.ID+"/revoke?force=true", "")
 	return token
 }
 

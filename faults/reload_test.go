@@ -4,6 +4,7 @@ package faults
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -50,6 +51,7 @@ var kinds = []string{"GET, keep-alive", "GET, HTTP/2", "POST", "GET, a connectio
 // hits counts what one kind of client met.
 type hits struct {
 	requests, failed, wrong atomic.Int64
+	accepted, open          atomic.Int64 // of those with the good token: let in, and without an answer
 
 	once  sync.Once
 	first string // the first failure
@@ -92,6 +94,11 @@ func (s *server) clients(ctx context.Context, wg *sync.WaitGroup, good, bad stri
 					token, want = bad, refusal
 				}
 				status, err := ask(ctx, client, method, "http://"+s.site+"/v1/contacts", token)
+				if token == good && err != nil {
+					h.open.Add(1)
+				} else if token == good && status == http.StatusOK {
+					h.accepted.Add(1)
+				}
 				if ctx.Err() != nil {
 					return
 				}
@@ -120,9 +127,14 @@ func TestReloads(t *testing.T) {
 	keyed.start()
 	bare.begin()
 	awaitStatus(t, bare, http.StatusOK)
+	var made struct{ Key keyView }
 	r := keyed.mustManage("POST", "/keys", `{"name":"traffic","scopes":["contacts:*"]}`)
+	if err := json.Unmarshal(r.body, &made); err != nil {
+		t.Fatal(err)
+	}
 	good := tokenIn(t, r)
 	bad := keyed.revoked("revoked")
+	signed := keyed.newSigning("signed")
 
 	reload := func() {
 		t.Helper()
@@ -130,8 +142,16 @@ func TestReloads(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	for range 10 { // pools and caches fill
+	// Pools and caches fill, and what waits to be written down.
+	warm := keyed.newUser("warm")
+	for range 10 {
 		reload()
+		ctx, stop := context.WithTimeout(t.Context(), 250*time.Millisecond)
+		var wg sync.WaitGroup
+		keyed.clients(ctx, &wg, warm.token, bad, http.StatusUnauthorized)
+		bare.clients(ctx, &wg, warm.token, bad, http.StatusOK)
+		wg.Wait()
+		stop()
 	}
 	before, bareBefore := steady(t, keyed), steady(t, bare)
 
@@ -155,9 +175,12 @@ func TestReloads(t *testing.T) {
 	began := time.Now()
 	tick := time.NewTicker(100 * time.Millisecond)
 	defer tick.Stop()
+	replays := 0
 	for range reloads {
 		<-tick.C
 		reload()
+		replays += signed.repeat(5)
+		signed.send(time.Now())
 	}
 	took := time.Since(began)
 	stop()
@@ -184,6 +207,13 @@ func TestReloads(t *testing.T) {
 		}
 	}
 	must(t, id, "wrong decisions", "0", wrong == 0, "%d in %.1f s", wrong, took.Seconds())
+	must(t, id, "signed requests of before a reload, sent again after it: let in", "0", replays == 0 && len(signed.spent) > reloads/2, "%d of %d", replays, signed.repeated)
+	counted, gaps := keyed.use(made.Key.ID)
+	least, most := 0, 0
+	for _, h := range keyedHits {
+		least, most = least+int(h.accepted.Load()), most+int(h.accepted.Load()+h.open.Load())
+	}
+	must(t, id, "counts of use lost, or counted twice", "0", least <= counted && counted <= most && gaps == 0, "%d counted; %d were let in, %d more had no answer; %d gaps", counted, least, most-least, gaps)
 	err := b.check(false)
 	must(t, id, "acknowledged changes lost", "0", err == nil, "%d changes, %d without an answer; %s", b.acknowledged(), b.unknown(), errText(err))
 
@@ -193,7 +223,7 @@ func TestReloads(t *testing.T) {
 	bareAfter := steady(t, bare)
 	must(t, id, "goroutines after, to before", "±5", after.goroutines <= before.goroutines+5, "%+d (bare %+d)", after.goroutines-before.goroutines, bareAfter.goroutines-bareBefore.goroutines)
 	must(t, id, "open files after, to before", "±5", after.files <= before.files+5, "%+d (bare %+d)", after.files-before.files, bareAfter.files-bareBefore.files)
-	// Keys were made meanwhile, a few hundred bytes each.
+	// Keys were made and used meanwhile, a few hundred bytes each.
 	note(t, id, "heap after, to before", "at most 2 MB more than bare", after.heap-before.heap-(bareAfter.heap-bareBefore.heap) < 2<<20, "%+.2f MB (bare %+.2f MB)",
 		float64(after.heap-before.heap)/(1<<20), float64(bareAfter.heap-bareBefore.heap)/(1<<20))
 }

@@ -4,7 +4,6 @@ package faults
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -13,7 +12,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"syscall"
 	"testing"
@@ -32,14 +30,6 @@ type server struct {
 	*process
 
 	client *http.Client // of this process, for management
-}
-
-// process is a running server.
-type process struct {
-	cmd    *exec.Cmd
-	exited chan struct{}
-	err    error // valid once exited is closed
-	log    string
 }
 
 // newServer makes an installation that is not running yet.
@@ -116,25 +106,6 @@ func (s *server) command(args ...string) *exec.Cmd {
 	return cmd
 }
 
-// launches runs functions on a thread that lives as long as the test binary: a
-// child gets its Pdeathsig when the thread that started it ends.
-var launches = func() chan func() {
-	queue := make(chan func())
-	go func() {
-		runtime.LockOSThread()
-		for f := range queue {
-			f()
-		}
-	}()
-	return queue
-}()
-
-func launch(cmd *exec.Cmd) error {
-	err := make(chan error)
-	launches <- func() { err <- cmd.Start() }
-	return <-err
-}
-
 // begin starts the process, behind the words of wrapper, and does not wait for
 // it to serve.
 func (s *server) begin(wrapper ...string) {
@@ -198,66 +169,6 @@ func (s *server) ready() bool {
 	}
 	s.t.Fatalf("neither ready nor ended after %v:\n%s", startTime, tail(s.logs()))
 	return false
-}
-
-func (p *process) running() bool {
-	select {
-	case <-p.exited:
-		return false
-	default:
-		return true
-	}
-}
-
-// kill ends the process, and what wraps it, at once.
-func (p *process) kill() {
-	_ = syscall.Kill(-p.cmd.Process.Pid, syscall.SIGKILL)
-	<-p.exited
-}
-
-func (p *process) signal(sig os.Signal) { _ = p.cmd.Process.Signal(sig) }
-
-// ended waits for the end and says whether it came.
-func (p *process) ended(within time.Duration) bool {
-	select {
-	case <-p.exited:
-		return true
-	case <-time.After(within):
-		return false
-	}
-}
-
-func (p *process) logs() string {
-	text, _ := os.ReadFile(p.log)
-	return string(text)
-}
-
-// lastError returns the error that was logged last, "" for none.
-func (p *process) lastError() (text string) {
-	for line := range strings.Lines(p.logs()) {
-		var entry struct{ Level, Msg string }
-		if json.Unmarshal([]byte(line), &entry) == nil && entry.Level == "error" {
-			text = entry.Msg
-		}
-	}
-	return text
-}
-
-// crashed says whether the runtime gave up, in the log.
-func (p *process) crashed() string {
-	for _, mark := range []string{"panic:", "fatal error:", "unexpected fault", "SIGSEGV", "SIGBUS", "goroutine 1 ["} {
-		if text := p.logs(); strings.Contains(text, mark) {
-			return tail(text)
-		}
-	}
-	return ""
-}
-
-func tail(text string) string {
-	if len(text) > 3000 {
-		text = "…" + text[len(text)-3000:]
-	}
-	return text
 }
 
 // oneShot is for requests on a connection of their own.

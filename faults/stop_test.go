@@ -18,16 +18,17 @@ func TestStop(t *testing.T) {
 	for _, way := range []struct {
 		what string
 		stop func(s *server)
+		hard bool // Caddy ends at once, as after a kill
 	}{
-		{"SIGTERM", func(s *server) { s.signal(syscall.SIGTERM) }},
-		{"SIGINT", func(s *server) { s.signal(os.Interrupt) }},
-		{"SIGTERM, twice at once", func(s *server) { s.signal(syscall.SIGTERM); s.signal(syscall.SIGTERM) }},
-		{"SIGINT, again after 1 ms", func(s *server) {
+		{what: "SIGTERM", stop: func(s *server) { s.signal(syscall.SIGTERM) }},
+		{what: "SIGINT", stop: func(s *server) { s.signal(os.Interrupt) }},
+		{what: "SIGTERM, twice at once", stop: func(s *server) { s.signal(syscall.SIGTERM); s.signal(syscall.SIGTERM) }},
+		{what: "SIGINT, again after 1 ms", hard: true, stop: func(s *server) {
 			s.signal(os.Interrupt)
 			time.Sleep(time.Millisecond)
 			s.signal(os.Interrupt)
 		}},
-		{"caddy stop", func(s *server) {
+		{what: "caddy stop", stop: func(s *server) {
 			if out, err := s.command(binary, "stop", "--address", s.admin).CombinedOutput(); err != nil {
 				s.t.Errorf("caddy stop: %v %s", err, out)
 			}
@@ -38,9 +39,13 @@ func TestStop(t *testing.T) {
 		b := newBook(s, 4)
 		var slowest time.Duration
 		var err error
+		var u *user
 		rounds := amount(3, 20)
 		for round := range rounds {
 			s.start()
+			if u == nil {
+				u = s.newUser("counted")
+			}
 			if err = b.check(false); err != nil {
 				break
 			}
@@ -49,6 +54,8 @@ func TestStop(t *testing.T) {
 			ctx, cancel := context.WithCancel(t.Context())
 			worked := make(chan error, 1)
 			go func() { worked <- b.work(ctx) }()
+			used := make(chan struct{})
+			go func() { u.work(ctx, s); close(used) }()
 			time.Sleep(time.Duration(20+7*round) * time.Millisecond) // the load that is cut off
 			began := time.Now()
 			way.stop(s)
@@ -57,6 +64,7 @@ func TestStop(t *testing.T) {
 			}
 			slowest = max(slowest, time.Since(began))
 			cancel()
+			<-used
 			if err = <-worked; err != nil {
 				break
 			}
@@ -75,6 +83,14 @@ func TestStop(t *testing.T) {
 			err = b.check(false)
 		}
 		must(t, id, way.what+" under load: acknowledged writes lost, wrong decisions", "0", err == nil && b.acknowledged() > 0, "%d times, %d acknowledged writes, %d without an answer; %s", rounds, b.acknowledged(), b.unknown(), errText(err))
+		counted, gaps := s.use(u.id)
+		least, most := len(u.answered), len(u.answered)+u.open
+		goal, ok := "0", least <= counted && gaps == 0
+		if way.hard {
+			goal, ok = "none without a gap in the record", least <= counted || gaps > 0
+		}
+		must(t, id, way.what+": counts of use lost", goal, ok && u.wrong == 0 && least > 0 && counted <= most,
+			"%d counted; %d were answered, %d not; %d gaps", counted, least, u.open, gaps)
 		must(t, id, way.what+": the process ends", "5 s", slowest < 5*time.Second, "slowest %s", milliseconds(slowest))
 		s.kill()
 	}

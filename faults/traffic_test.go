@@ -45,7 +45,11 @@ func (s *server) traffic(pause time.Duration, all []expect) *traffic {
 			client := &http.Client{Transport: &http.Transport{}, Timeout: 10 * time.Second}
 			defer client.CloseIdleConnections()
 			for ctx.Err() == nil {
-				tr.count(ask(ctx, client, "GET", "http://"+s.site+"/", e.token))(ctx, e.want)
+				status, err := ask(ctx, client, "GET", "http://"+s.site+"/", e.token)
+				if ctx.Err() != nil {
+					return // cut off by the test
+				}
+				tr.count(status, err, e.want)
 				select {
 				case <-ctx.Done():
 				case <-time.After(pause):
@@ -58,24 +62,20 @@ func (s *server) traffic(pause time.Duration, all []expect) *traffic {
 	return tr
 }
 
-// count takes an answer and returns what compares it.
-func (tr *traffic) count(status int, err error) func(ctx context.Context, want int) {
-	return func(ctx context.Context, want int) {
-		switch {
-		case ctx.Err() != nil:
-			return // cut off by the test
-		case err != nil:
-			tr.failed.Add(1)
-			tr.once.Do(func() { tr.first = err.Error() })
-		case status != want && status >= 500:
-			tr.failed.Add(1)
-			tr.once.Do(func() { tr.first = fmt.Sprint("status ", status) })
-		case status != want:
-			tr.wrong.Add(1)
-			tr.once.Do(func() { tr.first = fmt.Sprintf("status %d instead of %d", status, want) })
-		}
-		tr.requests.Add(1)
+// count takes an answer, or none, and compares it.
+func (tr *traffic) count(status int, err error, want int) {
+	switch {
+	case err != nil:
+		tr.failed.Add(1)
+		tr.once.Do(func() { tr.first = err.Error() })
+	case status != want && status >= 500:
+		tr.failed.Add(1)
+		tr.once.Do(func() { tr.first = fmt.Sprint("status ", status) })
+	case status != want:
+		tr.wrong.Add(1)
+		tr.once.Do(func() { tr.first = fmt.Sprintf("status %d instead of %d", status, want) })
 	}
+	tr.requests.Add(1)
 }
 
 // halt ends the traffic and says what came of it.
