@@ -58,20 +58,33 @@ func changed(text string, i int) string {
 // discard is a store that keeps nothing.
 type discard struct {
 	keyring.Store
-	cursor keyring.Cursor
+	cursor  keyring.Cursor
+	applied chan keyring.Cursor
 }
 
 func (d *discard) Apply(context.Context, []keyring.Mutation) (keyring.Cursor, error) {
 	d.cursor.Revision++
+	d.applied <- d.cursor
 	return d.cursor, nil
 }
+
 func (d *discard) Snapshot(context.Context, func(keyring.Record) error) (keyring.Cursor, error) {
 	return d.cursor, nil
 }
-func (*discard) Watch(ctx context.Context, _ keyring.Cursor, _ func(keyring.Batch) error) error {
-	<-ctx.Done()
-	return ctx.Err()
+
+func (d *discard) Watch(ctx context.Context, _ keyring.Cursor, fn func(keyring.Batch) error) error {
+	for {
+		select {
+		case cursor := <-d.applied:
+			if err := fn(keyring.Batch{Cursor: cursor}); err != nil {
+				return err
+			}
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
 }
+
 func (*discard) Close() error { return nil }
 
 // oracles is class M: what an answer, its time or a file tells a stranger.
@@ -180,7 +193,7 @@ var oracles = []attack{
 		}
 	}},
 	{"M03_generated_tokens", func(s *scene) {
-		kr, err := keyring.Open(s.t.Context(), new(discard), keyring.Options{})
+		kr, err := keyring.Open(s.t.Context(), &discard{applied: make(chan keyring.Cursor)}, keyring.Options{})
 		if err != nil {
 			s.t.Fatal(err)
 		}
