@@ -118,7 +118,14 @@ func (s *server) child() int {
 
 // growing manages keys and makes the file grow meanwhile.
 func (s *server) growing(ctx context.Context, b *book, round int) error {
+	ctx, cancel := context.WithCancel(ctx)
+	ended := make(chan struct{})
+	defer func() { // before the server is started anew
+		cancel()
+		<-ended
+	}()
 	go func() {
+		defer close(ended)
 		for i := 0; ctx.Err() == nil; i++ {
 			var keys []string
 			for n := range 20 {
