@@ -14,6 +14,7 @@ import (
 	"sync"
 
 	"github.com/caddy-apikey/caddy-apikey/internal/rig"
+	"github.com/caddy-apikey/caddy-apikey/keyring"
 )
 
 // management is class G: the admin API, as pages of other sites, strangers and
@@ -195,7 +196,7 @@ var management = []attack{
 		if len(found) > 0 {
 			s.t.Errorf("%v", found)
 		}
-		s.t.Setenv("ATTACK_MASTER_KEY", base64.StdEncoding.EncodeToString(make([]byte, 32)))
+		s.t.Setenv("ATTACK_MASTER_KEY", keyring.NewMasterKey().Reveal())
 		secrets.Add("referenced master key", os.Getenv("ATTACK_MASTER_KEY"))
 		s.Load("api_keys {\nstore bolt "+filepath.Join(s.Dir, "referenced", "keys.db")+"\nmaster_key {env.ATTACK_MASTER_KEY}\n}", site)
 		config = s.send(http.DefaultClient, must(http.NewRequest("GET", "http://"+s.Admin+"/config/", nil)))()
@@ -308,6 +309,8 @@ var management = []attack{
 				s.t.Fatal(err)
 			}
 		}
+		defer os.Remove(link) // cases after this one look at all files
+		defer os.Remove(soft)
 		try := func(path string) error { return s.TryLoad("api_keys {\nstore bolt "+path+"\n}", site) }
 		for _, path := range []string{filepath.Join(link, "keys.db"), soft} {
 			if try(path) == nil {
