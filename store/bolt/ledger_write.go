@@ -8,6 +8,7 @@ import (
 
 	bbolt "go.etcd.io/bbolt"
 
+	"github.com/caddy-apikey/caddy-apikey/audit"
 	"github.com/caddy-apikey/caddy-apikey/keyring"
 )
 
@@ -144,7 +145,7 @@ func (l *Ledger) transact(group []*job, limit int64) error {
 	}
 	defer l.end(tx)           // a no-op once committed
 	l.db.MaxSize = int(limit) // only the writer uses it
-	var outcomes []TrailEntry
+	var outcomes []audit.Entry
 	if limit < l.most && l.used.Load() <= l.most/32*roomForOutcomes {
 		outcomes = l.outcomes.waiting()
 	}
