@@ -9,6 +9,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/caddy-apikey/caddy-apikey/audit"
 )
 
 // Keyring verifies credentials and changes keys. It is safe for concurrent use.
@@ -28,6 +30,7 @@ type Keyring struct {
 	moved  chan struct{}
 
 	committed func(took time.Duration, err error)
+	recorded  func(audit.Entry)
 	failed    atomic.Pointer[failure] // the last commit's, nil if it succeeded
 
 	stop    context.CancelFunc
@@ -43,6 +46,11 @@ type Options struct {
 	// Committed is told of every attempt to change the store: how long the store
 	// took, and its error. It must be quick, and safe for concurrent use.
 	Committed func(took time.Duration, err error)
+
+	// Recorded is given the entries of the trail that this keyring had
+	// committed, after that. Those of changes that were made at the same time
+	// may come in another order than that of their numbers. As Committed.
+	Recorded func(audit.Entry)
 }
 
 // Open reads every key of the store into memory and follows the store's
@@ -55,11 +63,15 @@ func Open(ctx context.Context, store Store, opts Options) (*Keyring, error) {
 	if opts.Committed == nil {
 		opts.Committed = func(time.Duration, error) {}
 	}
+	if opts.Recorded == nil {
+		opts.Recorded = func(audit.Entry) {}
+	}
 	k := &Keyring{
 		store:     store,
 		random:    opts.Random,
 		clock:     newClock(opts.Now),
 		committed: opts.Committed,
+		recorded:  opts.Recorded,
 		moved:     make(chan struct{}),
 		stopped:   make(chan struct{}),
 	}
@@ -167,16 +179,21 @@ func (k *Keyring) advance(c Cursor) {
 	k.moved = make(chan struct{})
 }
 
-// apply commits mutations and returns when the index has them, so that a
-// caller who was told of a revocation can rely on it.
-func (k *Keyring) apply(ctx context.Context, mutations ...Mutation) error {
+// apply commits mutations with the entries that tell of them, and returns when
+// the index has them, so that a caller who was told of a revocation can rely on
+// it.
+func (k *Keyring) apply(ctx context.Context, mutations []Mutation, entries ...audit.Draft) error {
 	began := time.Now()
-	cursor, err := k.store.Apply(ctx, mutations)
+	commit, err := k.store.Apply(ctx, mutations, entries)
 	k.committed(time.Since(began), err)
 	k.note(err)
 	if err != nil {
 		return err
 	}
+	for _, e := range commit.Entries {
+		k.recorded(e)
+	}
+	cursor := commit.Cursor
 	for {
 		k.mu.Lock()
 		seen, moved := k.seen, k.moved
@@ -213,6 +230,3 @@ func (k *Keyring) Now() time.Time { return k.clock.time() }
 func (k *Keyring) HasOrigin(origin string) bool {
 	return k.index.Load().snapshot().hasOrigin(origin)
 }
-
-// Backup writes a consistent copy of the store to w.
-func (k *Keyring) Backup(ctx context.Context, w io.Writer) error { return k.store.Backup(ctx, w) }

@@ -3,6 +3,8 @@ package keyring
 import (
 	"context"
 	"io"
+
+	"github.com/caddy-apikey/caddy-apikey/audit"
 )
 
 // Store keeps keys and orgs durably. Every implementation passes
@@ -14,10 +16,14 @@ type Store interface {
 	// synced. Each mutation's IfRevision is checked inside the commit
 	// (ErrConflict, or ErrExists for a create); a credential digest that any
 	// other key holds or ever held is ErrExists; a revoked record stays revoked
-	// or becomes deleted, a deleted one never changes (ErrState). ErrFull and
+	// or becomes deleted, a deleted one stays deleted (ErrState). ErrFull and
 	// ErrUnavailable mean that nothing was changed; ErrUncertain that it is not
 	// known.
-	Apply(ctx context.Context, mutations []Mutation) (Cursor, error)
+	//
+	// The entries that tell of it are appended to the trail in the same commit,
+	// one behind the other. Mutations without an entry are refused; entries
+	// without a mutation tell of something that changes no record.
+	Apply(ctx context.Context, mutations []Mutation, entries []audit.Draft) (Commit, error)
 
 	// Snapshot calls fn with every record of one consistent image, orgs first,
 	// keys ascending by id, deleted keys included, and returns the cursor of
@@ -47,6 +53,9 @@ type Store interface {
 	// Orgs is Keys for orgs, by name.
 	Orgs(ctx context.Context, after string, fn func(*Org) bool) error
 
+	// The trail of management actions.
+	audit.Trail
+
 	// Backup writes one consistent copy of the store to w. w may be slow: no
 	// lock of the store is held while it is written.
 	Backup(ctx context.Context, w io.Writer) error
@@ -62,6 +71,12 @@ type Mutation struct {
 	Key        *Key
 	Org        *Org
 	IfRevision uint64 // the stored revision it replaces; 0: it must not exist
+}
+
+// Commit is what Apply did.
+type Commit struct {
+	Cursor  Cursor
+	Entries []audit.Entry // where they stand in the trail; nil if there were none
 }
 
 // Record is one stored key or org. Exactly one of Key and Org is set, unless
