@@ -147,9 +147,9 @@ func (s *faultyStore) failure() error {
 	return nil
 }
 
-func (s *faultyStore) Apply(ctx context.Context, m []keyring.Mutation, entries []audit.Draft) (keyring.Commit, error) {
+func (s *faultyStore) Apply(ctx context.Context, m []keyring.Mutation, entries []audit.Draft) (keyring.Cursor, error) {
 	if err := s.failure(); err != nil {
-		return keyring.Commit{}, err
+		return keyring.Cursor{}, err
 	}
 	return s.Store.Apply(ctx, m, entries)
 }

@@ -30,7 +30,6 @@ type Keyring struct {
 	moved  chan struct{}
 
 	committed func(took time.Duration, err error)
-	recorded  func(audit.Entry)
 	failed    atomic.Pointer[failure] // the last commit's, nil if it succeeded
 
 	stop    context.CancelFunc
@@ -46,11 +45,6 @@ type Options struct {
 	// Committed is told of every attempt to change the store: how long the store
 	// took, and its error. It must be quick, and safe for concurrent use.
 	Committed func(took time.Duration, err error)
-
-	// Recorded is given the entries of the trail that this keyring had
-	// committed, after that. Those of changes that were made at the same time
-	// may come in another order than that of their numbers. As Committed.
-	Recorded func(audit.Entry)
 }
 
 // Open reads every key of the store into memory and follows the store's
@@ -63,15 +57,11 @@ func Open(ctx context.Context, store Store, opts Options) (*Keyring, error) {
 	if opts.Committed == nil {
 		opts.Committed = func(time.Duration, error) {}
 	}
-	if opts.Recorded == nil {
-		opts.Recorded = func(audit.Entry) {}
-	}
 	k := &Keyring{
 		store:     store,
 		random:    opts.Random,
 		clock:     newClock(opts.Now),
 		committed: opts.Committed,
-		recorded:  opts.Recorded,
 		moved:     make(chan struct{}),
 		stopped:   make(chan struct{}),
 	}
@@ -184,16 +174,12 @@ func (k *Keyring) advance(c Cursor) {
 // it.
 func (k *Keyring) apply(ctx context.Context, mutations []Mutation, entries ...audit.Draft) error {
 	began := time.Now()
-	commit, err := k.store.Apply(ctx, mutations, entries)
+	cursor, err := k.store.Apply(ctx, mutations, entries)
 	k.committed(time.Since(began), err)
 	k.note(err)
 	if err != nil {
 		return err
 	}
-	for _, e := range commit.Entries {
-		k.recorded(e)
-	}
-	cursor := commit.Cursor
 	for {
 		k.mu.Lock()
 		seen, moved := k.seen, k.moved

@@ -23,7 +23,7 @@ type Store interface {
 	// The entries that tell of it are appended to the trail in the same commit,
 	// one behind the other. Mutations without an entry are refused; entries
 	// without a mutation tell of something that changes no record.
-	Apply(ctx context.Context, mutations []Mutation, entries []audit.Draft) (Commit, error)
+	Apply(ctx context.Context, mutations []Mutation, entries []audit.Draft) (Cursor, error)
 
 	// Snapshot calls fn with every record of one consistent image, orgs first,
 	// keys ascending by id, deleted keys included, and returns the cursor of
@@ -71,12 +71,6 @@ type Mutation struct {
 	Key        *Key
 	Org        *Org
 	IfRevision uint64 // the stored revision it replaces; 0: it must not exist
-}
-
-// Commit is what Apply did.
-type Commit struct {
-	Cursor  Cursor
-	Entries []audit.Entry // where they stand in the trail; nil if there were none
 }
 
 // Record is one stored key or org. Exactly one of Key and Org is set, unless

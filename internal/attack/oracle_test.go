@@ -63,10 +63,10 @@ type discard struct {
 	applied chan keyring.Cursor
 }
 
-func (d *discard) Apply(context.Context, []keyring.Mutation, []audit.Draft) (keyring.Commit, error) {
+func (d *discard) Apply(context.Context, []keyring.Mutation, []audit.Draft) (keyring.Cursor, error) {
 	d.cursor.Revision++
 	d.applied <- d.cursor
-	return keyring.Commit{Cursor: d.cursor}, nil
+	return d.cursor, nil
 }
 
 func (d *discard) Snapshot(context.Context, func(keyring.Record) error) (keyring.Cursor, error) {

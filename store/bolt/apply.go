@@ -27,7 +27,7 @@ type call struct {
 	entries   []audit.Entry // without their places
 	chore     func(*group) error
 	err       error          // set when it was refused
-	commit    keyring.Commit // set when it was committed
+	cursor    keyring.Cursor // set when it was committed
 	done      chan struct{}
 }
 
@@ -38,8 +38,8 @@ type call struct {
 //
 // ctx counts until the writer takes the call; from then on the result is
 // waited for, since to give up would leave the outcome unknown.
-func (s *Store) Apply(ctx context.Context, mutations []keyring.Mutation, entries []audit.Draft) (keyring.Commit, error) {
-	var none keyring.Commit
+func (s *Store) Apply(ctx context.Context, mutations []keyring.Mutation, entries []audit.Draft) (keyring.Cursor, error) {
+	var none keyring.Cursor
 	for i := range mutations {
 		if err := validate(&mutations[i]); err != nil {
 			return none, err
@@ -56,7 +56,7 @@ func (s *Store) Apply(ctx context.Context, mutations []keyring.Mutation, entries
 	if err := s.send(ctx, s.calls, c); err != nil {
 		return none, err
 	}
-	return c.commit, nil
+	return c.cursor, nil
 }
 
 // send has the writer make a call.
@@ -69,7 +69,7 @@ func (s *Store) send(ctx context.Context, to chan<- *call, c *call) error {
 		return err
 	}
 	if len(c.entries) == 0 && c.chore == nil {
-		c.commit.Cursor, _ = s.recent.state()
+		c.cursor, _ = s.recent.state()
 		return nil
 	}
 	select {
@@ -205,11 +205,9 @@ func (s *Store) tryCommit(calls []*call) error {
 		return s.commitError(err, id, g)
 	}
 	s.publish(g)
-	placed := g.entries
 	for _, c := range calls {
 		if c.err == nil {
-			n := len(c.entries)
-			c.commit, placed = keyring.Commit{Cursor: g.head.cursor, Entries: placed[:n:n]}, placed[n:]
+			c.cursor = g.head.cursor
 		}
 	}
 	return nil

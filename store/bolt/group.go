@@ -250,7 +250,7 @@ func ownerOf(b *bbolt.Bucket, digest [32]byte) ([]byte, error) {
 
 // put writes all changes in order of their keys: bbolt takes a large number of
 // unsorted new keys in quadratic time. Then the entries have their place in t.
-func (g *group) put(t *trail) (err error) {
+func (g *group) put(t *trail) error {
 	g.open()
 	names := slices.SortedFunc(maps.Keys(g.records), func(a, b name) int {
 		return bytes.Compare([]byte(a.id), []byte(b.id))
@@ -279,7 +279,7 @@ func (g *group) put(t *trail) (err error) {
 		}
 		g.head.digests++
 	}
-	if g.entries, err = t.append(&g.head.trail, g.entries); err != nil {
+	if err := t.append(&g.head.trail, g.entries); err != nil {
 		return err
 	}
 	return g.tx.Bucket(bucketMeta).Put(metaState, g.head.encode())

@@ -57,8 +57,7 @@ func (l *Ledger) openTrail() {
 }
 
 func (l *Ledger) appendTrail(tx *bbolt.Tx, entries []audit.Entry) error {
-	_, err := l.in(tx).append(&l.state.trail, entries)
-	return err
+	return l.in(tx).append(&l.state.trail, entries)
 }
 
 // outcomes wait for the next commit.

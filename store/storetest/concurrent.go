@@ -79,12 +79,11 @@ func applyMany(t *testing.T, suite Suite) {
 			var last keyring.Cursor
 			for i := range each {
 				k := Key(w*each + i)
-				commit, err := s.Apply(t.Context(), []keyring.Mutation{createKey(k)}, Told())
+				cursor, err := s.Apply(t.Context(), []keyring.Mutation{createKey(k)}, Told())
 				if err != nil {
 					t.Errorf("Apply: %v", err)
 					return
 				}
-				cursor := commit.Cursor
 				if cursor.Revision <= last.Revision {
 					t.Errorf("cursor went from %d to %d", last.Revision, cursor.Revision)
 				}

@@ -96,11 +96,11 @@ func (s Suite) open(t *testing.T) keyring.Store {
 
 func apply(t *testing.T, s keyring.Store, mutations ...keyring.Mutation) keyring.Cursor {
 	t.Helper()
-	commit, err := s.Apply(t.Context(), mutations, told(mutations))
+	cursor, err := s.Apply(t.Context(), mutations, told(mutations))
 	if err != nil {
 		t.Fatalf("Apply: %v", err)
 	}
-	return commit.Cursor
+	return cursor
 }
 
 // refuse checks that Apply fails with want and changes nothing.

@@ -58,10 +58,7 @@ func verified(t *testing.T, s audit.Trail, count int) *audit.Report {
 func trailApply(t *testing.T, suite Suite) {
 	s := suite.open(t)
 	first := []keyring.Mutation{createKey(Key(1)), createOrg(Org("acme"))}
-	commit, err := s.Apply(t.Context(), first, told(first))
-	if err != nil {
-		t.Fatal(err)
-	}
+	apply(t, s, first...)
 	apply(t, s, changed(Key(1), func(k *keyring.Key) { k.Name = "renamed" }))
 	for _, m := range [][]keyring.Mutation{
 		{createKey(Key(1))},
@@ -93,9 +90,6 @@ func trailApply(t *testing.T, suite Suite) {
 	if strings.Join(got, " ") != want {
 		t.Errorf("%s\nwant %s", got, want)
 	}
-	if len(commit.Entries) != 2 || commit.Entries[1].Seq != 2 || commit.Entries[1].Hash != all[1].Hash {
-		t.Errorf("Apply said %+v", commit.Entries)
-	}
 	verified(t, s, 3)
 }
 
@@ -106,55 +100,52 @@ func trailAlone(t *testing.T, suite Suite) {
 	before := apply(t, s, createKey(Key(1)))
 	w := watch(t, s, before)
 	w.next(t, false)
-	commit, err := s.Apply(t.Context(), nil, Told())
-	if err != nil || len(commit.Entries) != 1 || commit.Entries[0].Seq != 2 {
-		t.Fatalf("%+v, %v", commit, err)
+	cursor, err := s.Apply(t.Context(), nil, Told())
+	if err != nil || cursor.Revision <= before.Revision {
+		t.Fatalf("%v, %v", cursor, err)
 	}
 	for {
 		b := w.next(t, false)
 		if len(b.Records) > 0 {
 			t.Errorf("%+v", b)
 		}
-		if b.Cursor.Revision >= commit.Cursor.Revision {
+		if b.Cursor.Revision >= cursor.Revision {
 			break
 		}
 	}
 	verified(t, s, 2)
 }
 
-// trailTogether: entries of calls that share a commit stay together, and each
-// caller is told its own.
+// trailTogether: entries of calls that share a commit stay together, and those
+// of a call that is refused are not among them.
 func trailTogether(t *testing.T, suite Suite) {
 	s := suite.open(t)
 	const callers, each = 8, 10
 	var wait sync.WaitGroup
-	seen := make([]map[uint64]string, callers)
 	for c := range callers {
-		seen[c] = make(map[uint64]string)
 		wait.Go(func() {
 			for i := range each {
 				n := 100*c + 2*i
 				m := []keyring.Mutation{createKey(Key(n)), createKey(Key(n + 1))}
-				commit, err := s.Apply(t.Context(), m, told(m))
-				if err != nil || len(commit.Entries) != 2 || commit.Entries[1].Seq != commit.Entries[0].Seq+1 {
-					t.Errorf("%+v, %v", commit, err)
-					return
+				if _, err := s.Apply(t.Context(), m, told(m)); err != nil {
+					t.Error(err)
 				}
 				if _, err := s.Apply(t.Context(), m, told(m)); !errors.Is(err, keyring.ErrExists) {
 					t.Error(err)
-				}
-				for j, e := range commit.Entries {
-					seen[c][e.Seq] = string(told(m)[j].Payload)
 				}
 			}
 		})
 	}
 	wait.Wait()
-	all := trailOf(t, s)
-	for _, mine := range seen {
-		for seq, payload := range mine {
-			if got := string(all[seq-1].Payload); got != payload {
-				t.Errorf("entry %d is %s, not %s", seq, got, payload)
+	place := make(map[string]int)
+	for i, e := range trailOf(t, s) {
+		place[string(e.Payload)] = i + 1
+	}
+	for c := range callers {
+		for i := range each {
+			entries := told([]keyring.Mutation{createKey(Key(100*c + 2*i)), createKey(Key(100*c + 2*i + 1))})
+			if first := place[string(entries[0].Payload)]; first == 0 || place[string(entries[1].Payload)] != first+1 {
+				t.Errorf("the entries of one call are not together: %d, %d", first, place[string(entries[1].Payload)])
 			}
 		}
 	}
