@@ -18,8 +18,8 @@ import (
 
 // Bounds of what is appended.
 const (
-	MaxEntry  = 64 << 10 // bytes of an entry's payload and details
-	MaxAppend = 1024     // entries at once
+	MaxEntry  = 256 << 10 // bytes of an entry's payload and details
+	MaxAppend = 1024      // entries at once
 )
 
 // Draft is an entry before it has its place in a trail.

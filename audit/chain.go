@@ -103,6 +103,3 @@ func parseCheckpoint(payload []byte) (c checkpoint, ok bool) {
 	copy(c.hash[:], hash)
 	return c, true
 }
-
-// Server is the actor of what the server does by itself.
-const Server = "server"

@@ -102,6 +102,10 @@ func FormatRequestID(id uint64) string {
 	return strings.Repeat("0", 13-len(text)) + text
 }
 
+// NewRequestID is a number for something that is no call, as FormatRequestID
+// writes it.
+func NewRequestID() string { return FormatRequestID(randomUint64()) }
+
 func randomUint64() uint64 {
 	var b [8]byte
 	_, _ = rand.Read(b[:])

@@ -81,7 +81,7 @@ func childWrite(path string) {
 		org.Revision = uint64(n) + 1
 		_, err := s.Apply(context.Background(), []keyring.Mutation{
 			{Key: storetest.FullKey(2 * n)}, {Org: org, IfRevision: uint64(n)}, {Key: storetest.Key(2*n + 1)},
-		})
+		}, storetest.Told())
 		if err != nil {
 			fmt.Println("error:", err)
 			os.Exit(1)
@@ -177,7 +177,7 @@ func TestMaxSize(t *testing.T) {
 	must(t, err)
 	defer s.Close()
 	stored := fillUp(t, s, 0)
-	if _, err := s.Apply(t.Context(), keys(10_000, 5000)); !errors.Is(err, keyring.ErrFull) {
+	if _, err := s.Apply(t.Context(), keys(10_000, 5000), storetest.Told()); !errors.Is(err, keyring.ErrFull) {
 		t.Errorf("a large call: %v", err)
 	}
 	if st, err := os.Stat(path); err != nil || st.Size() > 1<<20 {
@@ -194,7 +194,7 @@ func fillUp(t *testing.T, s *bolt.Store, from int) int {
 	const batch = 20
 	for n := from; n < 100_000; n += batch {
 		begun := time.Now()
-		_, err := s.Apply(t.Context(), keys(n, batch))
+		_, err := s.Apply(t.Context(), keys(n, batch), storetest.Told())
 		if err == nil {
 			continue
 		}
@@ -206,7 +206,7 @@ func fillUp(t *testing.T, s *bolt.Store, from int) int {
 		}
 		// Again: the first refusal has left nothing behind. One key may fit.
 		for range 5 {
-			if _, err := s.Apply(t.Context(), keys(n, 1)); err != nil && !errors.Is(err, keyring.ErrFull) {
+			if _, err := s.Apply(t.Context(), keys(n, 1), storetest.Told()); err != nil && !errors.Is(err, keyring.ErrFull) {
 				t.Fatalf("again: %v", err)
 			} else if err == nil {
 				n++

@@ -48,6 +48,7 @@ type LedgerOptions struct {
 // (ledger_trail.go). "meta" says what the file is and how far it is.
 type Ledger struct {
 	guarded
+	trails
 
 	jobs     chan *job
 	freeing  chan *job             // those that make room
@@ -112,6 +113,7 @@ func ledgerKind(path string, now func() time.Time) *kind {
 func openLedger(path string, f *os.File, k *kind, opts LedgerOptions) (*Ledger, error) {
 	l := &Ledger{jobs: make(chan *job), freeing: make(chan *job), now: opts.Now, most: opts.MaxSize}
 	l.path, l.kind = path, k
+	l.openTrail()
 	l.SetKeep(opts.Keep)
 	m, err := l.check(f)
 	if err != nil {

@@ -2,9 +2,7 @@ package bolt
 
 import (
 	"context"
-	"fmt"
 	"sync"
-	"time"
 
 	bbolt "go.etcd.io/bbolt"
 
@@ -52,89 +50,23 @@ func (l *Ledger) FlushOutcomes(ctx context.Context) error {
 	return l.do(ctx, func(*bbolt.Tx) error { return nil })
 }
 
-// trailEntries does what can be done while others use the writer.
-func trailEntries(drafts []audit.Draft) ([]audit.Entry, error) {
-	if len(drafts) > audit.MaxAppend {
-		return nil, &keyring.InvalidError{Field: "entries", Reason: fmt.Sprintf("are %d; want up to %d", len(drafts), audit.MaxAppend)}
+// openTrail lets the trail of l use its writer.
+func (l *Ledger) openTrail() {
+	l.trails = trails{
+		of: &l.guarded, now: l.now,
+		ends: func(tx *bbolt.Tx) (audit.Chain, error) {
+			var s ledgerState
+			err := s.decode(tx.Bucket(bucketMeta).Get(metaState))
+			return s.trail, err
+		},
+		change: func(ctx context.Context, do func(*bbolt.Tx, *audit.Chain) error) error {
+			return l.free(ctx, func(tx *bbolt.Tx) error { return do(tx, &l.state.trail) })
+		},
 	}
-	entries := make([]audit.Entry, len(drafts))
-	for i := range drafts {
-		if err := drafts[i].Check(); err != nil {
-			return nil, &keyring.InvalidError{Field: "entry", Reason: err.Error()}
-		}
-		entries[i] = audit.NewEntry(drafts[i])
-	}
-	return entries, nil
-}
-
-func (l *Ledger) trailIn(tx *bbolt.Tx) *trail {
-	return &trail{bucket: tx.Bucket(bucketTrail), damaged: l.damaged}
 }
 
 func (l *Ledger) appendTrail(tx *bbolt.Tx, entries []audit.Entry) error {
-	_, err := l.trailIn(tx).append(&l.state.trail, entries)
-	return err
-}
-
-// Trail implements audit.Trail.
-func (l *Ledger) Trail(ctx context.Context, after uint64, fn func(*audit.Entry) bool) error {
-	return l.walk(ctx, after, (*trail).after, fn)
-}
-
-// TrailBack implements audit.Trail.
-func (l *Ledger) TrailBack(ctx context.Context, before uint64, fn func(*audit.Entry) bool) error {
-	return l.walk(ctx, before, (*trail).before, fn)
-}
-
-func (l *Ledger) walk(ctx context.Context, from uint64, next func(*trail, uint64) ([]audit.Entry, error), fn func(*audit.Entry) bool) error {
-	damaged, err := walkTrail(ctx, from, func(from uint64) (slice []audit.Entry, err error) {
-		err = l.view(func(tx *bbolt.Tx) error {
-			slice, err = next(l.trailIn(tx), from)
-			return err
-		})
-		return slice, err
-	}, fn)
-	if err == nil && damaged > 0 {
-		err = l.damaged("%d entries of the trail are damaged", damaged)
-	}
-	return err
-}
-
-// VerifyTrail implements audit.Trail.
-func (l *Ledger) VerifyTrail(ctx context.Context) (*audit.Report, error) {
-	return audit.Verify(ctx, func(after uint64) (slice []audit.Entry, chain audit.Chain, err error) {
-		err = l.view(func(tx *bbolt.Tx) error {
-			var s ledgerState
-			if err := s.decode(tx.Bucket(bucketMeta).Get(metaState)); err != nil {
-				return l.damaged("state record: %v", err)
-			}
-			chain = s.trail
-			slice, err = l.trailIn(tx).after(after)
-			return err
-		})
-		return slice, chain, err
-	})
-}
-
-// PurgeTrail implements audit.Trail.
-func (l *Ledger) PurgeTrail(ctx context.Context, before time.Time) error {
-	for more := true; more; {
-		err := l.free(ctx, func(tx *bbolt.Tx) (err error) {
-			more, err = l.trailIn(tx).purge(&l.state.trail, before, l.now())
-			return err
-		})
-		if err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// EraseTrail implements audit.Trail.
-func (l *Ledger) EraseTrail(ctx context.Context, match func(*audit.Entry) bool) error {
-	return eraseSome(ctx, l, match, func(numbers []uint64) error {
-		return l.free(ctx, func(tx *bbolt.Tx) error { return l.trailIn(tx).erase(numbers) })
-	})
+	return l.in(tx).append(&l.state.trail, entries)
 }
 
 // outcomes wait for the next commit.

@@ -25,22 +25,20 @@ type trail struct {
 
 func trailKey(seq uint64) []byte { return binary.BigEndian.AppendUint64(nil, seq) }
 
-// append gives entries, which stay as they are, their place behind the end, and
-// returns them there.
-func (t *trail) append(chain *audit.Chain, entries []audit.Entry) ([]audit.Entry, error) {
+// append gives entries, which stay as they are, their place behind the end.
+func (t *trail) append(chain *audit.Chain, entries []audit.Entry) error {
 	t.bucket.FillPercent = packed
-	placed := make([]audit.Entry, len(entries))
 	for i := range entries {
-		placed[i] = chain.Append(entries[i])
-		k := trailKey(placed[i].Seq)
+		e := chain.Append(entries[i])
+		k := trailKey(e.Seq)
 		if t.bucket.Get(k) != nil {
-			return nil, t.damaged("the trail goes on behind its end at %d", placed[i].Seq)
+			return t.damaged("the trail goes on behind its end at %d", e.Seq)
 		}
-		if err := t.put(k, &placed[i]); err != nil {
-			return nil, err
+		if err := t.put(k, &e); err != nil {
+			return err
 		}
 	}
-	return placed, nil
+	return nil
 }
 
 func (t *trail) put(k []byte, e *audit.Entry) error {
@@ -137,8 +135,7 @@ func (t *trail) purge(chain *audit.Chain, before, now time.Time) (more bool, err
 			return false, err
 		}
 	}
-	_, err = t.append(chain, []audit.Entry{chain.Purge(&last, now)})
-	return more, err
+	return more, t.append(chain, []audit.Entry{chain.Purge(&last, now)})
 }
 
 // erase erases the details of some entries.
