@@ -1,9 +1,11 @@
 package adminapi
 
 import (
+	"errors"
 	"net/http"
 
 	"github.com/caddy-apikey/caddy-apikey/keyring"
+	"github.com/caddy-apikey/caddy-apikey/usage"
 )
 
 // eraseInput is the body of POST erase.
@@ -51,21 +53,31 @@ func (c *call) erase() error {
 	if err := c.keys.TellErasure(ctx, &e); err != nil {
 		return err
 	}
+	if err := c.eraseTraces(&e, record, &v); err != nil {
+		p := refusal(storeUnavailable, "Not everything was erased: %v. Repeat the request when that is mended.", err)
+		p.cause = err
+		return p
+	}
+	c.write(http.StatusOK, "application/json", v)
+	return nil
+}
+
+func (c *call) eraseTraces(e *keyring.Erasure, record usage.Store, v *eraseView) error {
+	ctx := c.r.Context()
 	for _, key := range e.Keys {
 		if err := record.Forget(ctx, key); err != nil {
 			return err
 		}
 	}
-	if err := record.EraseTrail(ctx, e.Matches(&v.Calls)); err != nil {
-		return err
+	// A trail with damaged entries is erased as far as it can be read.
+	calls := record.EraseTrail(ctx, e.Matches(&v.Calls))
+	if calls != nil && !errors.Is(calls, keyring.ErrDamaged) {
+		return calls
 	}
-	if err := c.keys.Trail().EraseTrail(ctx, e.Matches(&v.Management)); err != nil {
-		return err
+	management := c.keys.Trail().EraseTrail(ctx, e.Matches(&v.Management))
+	if management != nil && !errors.Is(management, keyring.ErrDamaged) {
+		return management
 	}
 	// Last: by the owner, the keys would not be found again.
-	if err := c.keys.EraseFields(ctx, &e); err != nil {
-		return err
-	}
-	c.write(http.StatusOK, "application/json", v)
-	return nil
+	return errors.Join(calls, management, c.keys.EraseFields(ctx, e))
 }
