@@ -56,7 +56,7 @@ func (s *server) everyAction() (id string, want []string) {
 	do("", "PATCH", "orgs/acme", `{"tier":"gold"}`, 200) // nothing changes
 	do("org.suspend", "POST", "orgs/acme/suspend", "", 200)
 	do("org.resume", "POST", "orgs/acme/resume", "", 200)
-	id = do("key.create", "POST", "keys", `{"name":"CRM sync","org":"acme","owner":"ops@acme.example","scopes":["contacts:read"],"metadata":{"crm":"4711"}}`, 201).text("key", "id")
+	id = do("key.create", "POST", "keys", `{"name":"CRM sync","org":"acme","owner":"ops@acme.example","scopes":["contacts:read"],"metadata":{"crm":"customer no 4711"}}`, 201).text("key", "id")
 	key := "keys/" + id
 	do("", "POST", "keys", `{"name":""}`, 400)
 	do("key.edit", "PATCH", key, `{"scopes":["contacts:read","deals:read"],"owner":"dev@acme.example","allow":["192.0.2.0/24"]}`, 200)
@@ -292,7 +292,7 @@ func TestErase(t *testing.T) {
 	}
 	s.do("POST", "erase", `{"owner":"dev@acme.example"}`, "X-Actor", "privacy desk").want(200).is("11", "management_entries").is("2", "call_entries")
 	text := everything()
-	for _, gone := range []string{"ops@acme.example", "CRM sync", "4711"} {
+	for _, gone := range []string{"ops@acme.example", "CRM sync", "customer no 4711"} {
 		if strings.Contains(text, gone) {
 			t.Errorf("%q is still there", gone)
 		}
