@@ -47,7 +47,7 @@ func (c *call) history(about subject, s usage.Span) (v historyView, err error) {
 	if err != nil && !errors.Is(err, keyring.ErrDamaged) { // which verifying tells, too
 		return v, err
 	}
-	verified, err := verifyTrail(c.r.Context(), trail)
+	verified, err := verifyTrail(c.r.Context(), c.keys.VerifyTrail)
 	v.Trail.OK, v.Trail.Faults = verified.OK, len(verified.Faults)
 	return v, err
 }
