@@ -71,10 +71,13 @@ type CallTrail interface {
 	// of the first when they are on the disk. Calls that are waiting while
 	// others are written share one sync. Unless it returns nil, what the entries
 	// are about must not happen; after ErrUncertain they may be there
-	// nevertheless.
+	// nevertheless. It returns when ctx ends, also from a disk that stalls.
 	AppendCalls(ctx context.Context, drafts ...Draft) (first uint64, err error)
 
 	// Outcome appends an entry soon, without waiting: with the next commit, or
 	// within a second. It reports whether there was room for it to wait.
 	Outcome(draft Draft) bool
+
+	// FlushOutcomes returns when the outcomes that wait are on the disk.
+	FlushOutcomes(ctx context.Context) error
 }

@@ -145,6 +145,12 @@ func (s *steward) purge(ctx context.Context) {
 	if err := u.store.Purge(ctx); err != nil && ctx.Err() == nil {
 		s.app.logger.Error("old records of use were not removed", zap.Error(err))
 	}
+	if u.trail == nil {
+		return
+	}
+	if err := u.trail.PurgeTrail(ctx, time.Now().Add(-time.Duration(s.app.Retain.Audit))); err != nil && ctx.Err() == nil {
+		s.app.logger.Error("old entries of the trail of calls were not removed", zap.Error(err))
+	}
 }
 
 // notice tells of keys that will end soon, and of those that nobody uses.

@@ -11,6 +11,7 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 
+	"github.com/caddy-apikey/caddy-apikey/audit"
 	"github.com/caddy-apikey/caddy-apikey/keyring"
 	"github.com/caddy-apikey/caddy-apikey/usage"
 )
@@ -85,6 +86,10 @@ type useRecord struct {
 	store  usage.Store
 	logger *zap.Logger
 	told   atomic.Int64 // when all keys were looked at last, in Unix nanoseconds
+
+	trail    audit.CallTrail // nil if the store has none
+	auditing auditing
+	auditErr auditTrouble
 }
 
 // noticed returns when all keys were looked at last.
@@ -130,6 +135,7 @@ func (a *App) openUseRecord() error {
 			return nil, err
 		}
 		u := &useRecord{store: store, logger: a.logger}
+		u.trail, _ = store.(audit.CallTrail)
 		u.Recorder = usage.NewRecorder(store, usage.Options{Scrub: scrubSecrets, LastCalls: a.Retain.LastCalls, Added: tellNewPlaces})
 		return u, nil
 	})
@@ -144,6 +150,9 @@ func (a *App) openUseRecord() error {
 // have found it open. It is called when the configuration runs: what one that is
 // refused says must not throw anything away.
 func (a *App) keepAnew() {
+	if a.trailLog != nil {
+		a.trailLog.app.Store(a)
+	}
 	u := a.use.Load()
 	if u == nil {
 		return
@@ -194,15 +203,16 @@ const maxUnwritten = 10 * time.Second
 
 // UseFaults returns what is wrong with the record of use.
 func (a *App) UseFaults() []keyring.Fault {
-	const effect = "Who uses which key cannot be told, and rules with audit refuse every request"
+	const effect = "Who uses which key cannot be told"
+	faults := a.auditFaults()
 	u := a.use.Load()
 	if u == nil {
-		return []keyring.Fault{{Reason: faultUse, Detail: "no record of use is kept, for a reason that Caddy's log tells. " + effect}}
+		return append(faults, keyring.Fault{Reason: faultUse, Detail: "no record of use is kept, for a reason that Caddy's log tells. " + effect})
 	}
 	if since, err := u.Health(); err != nil && time.Since(since) > maxUnwritten {
-		return []keyring.Fault{{Reason: faultUse, Detail: fmt.Sprintf("nothing was recorded since %s: %v. %s", since.Format(time.RFC3339), err, effect)}}
+		faults = append(faults, keyring.Fault{Reason: faultUse, Detail: fmt.Sprintf("nothing was recorded since %s: %v. %s", since.Format(time.RFC3339), err, effect)})
 	}
-	return nil
+	return faults
 }
 
 // UseRecord returns the record of use with everything counted so far in it.

@@ -55,6 +55,7 @@ type Ledger struct {
 	outcomes outcomes              // of calls in the trail, that wait for the next commit
 	most     int64                 // bytes that the file may have
 	used     atomic.Int64          // bytes of it that are not free
+	drops    atomic.Uint64         // days that were dropped for room
 	trouble  atomic.Pointer[error] // why the last commit failed
 	walks    sync.RWMutex          // read while somebody walks through the counters; written while they are moved
 	keep     atomic.Pointer[usage.Keep]

@@ -25,20 +25,29 @@ func (l *Ledger) AppendCalls(ctx context.Context, drafts ...audit.Draft) (first 
 	if err != nil {
 		return 0, err
 	}
-	err = l.withRoom(ctx, roomForTrail, func(tx *bbolt.Tx) error {
-		first = l.state.trail.Last + 1
+	at := new(uint64) // the writer may set it after this has returned
+	err = l.withRoom(ctx, roomForTrail, l.doOrLeave, func(tx *bbolt.Tx) error {
+		*at = l.state.trail.Last + 1
 		return l.appendTrail(tx, entries)
 	})
 	if err != nil {
 		return 0, err
 	}
-	return first, nil
+	return *at, nil
 }
 
 // Outcome implements audit.CallTrail.
 func (l *Ledger) Outcome(draft audit.Draft) bool {
 	entries, err := trailEntries([]audit.Draft{draft})
 	return err == nil && l.outcomes.add(entries[0])
+}
+
+// FlushOutcomes implements audit.CallTrail.
+func (l *Ledger) FlushOutcomes(ctx context.Context) error {
+	if len(l.outcomes.waiting()) == 0 {
+		return nil
+	}
+	return l.do(ctx, func(*bbolt.Tx) error { return nil })
 }
 
 // openTrail lets the trail of l use its writer.
