@@ -99,6 +99,9 @@ func (a *App) openAuditLog() error {
 		return err
 	}
 	a.trailLog = value.(*trailLog)
+	if err := a.trailLog.follow(trailManagement, a.Keyring().Trail()); err != nil {
+		return err
+	}
 	if u := a.use.Load(); u != nil && u.trail != nil {
 		return a.trailLog.follow(trailCalls, u.trail)
 	}
