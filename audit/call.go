@@ -1,9 +1,6 @@
 package audit
 
-import (
-	"encoding/json"
-	"time"
-)
+import "time"
 
 // Actions of the entries in the trail of calls, beside ActionPurge.
 const (
@@ -19,11 +16,12 @@ const (
 )
 
 // Call is the payload of an entry about a call. One that was allowed or observed
-// is on the disk before the call is served, and an Outcome follows it; if none
-// does, the process ended before the call did. One that was refused has none.
+// is on the disk before the call is served, and an Outcome follows it: when the
+// call has ended, or at the next start. One that was refused has none.
 type Call struct {
 	Action     string   `json:"action"`
 	Key        string   `json:"key"`
+	Org        string   `json:"org,omitempty"`
 	Credential uint32   `json:"credential"`
 	Site       string   `json:"site"`
 	Rules      []string `json:"rules"` // all that matched
@@ -45,7 +43,7 @@ type CallDetails struct {
 // Draft returns the entry of a call.
 func (c Call) Draft(at time.Time, details CallDetails) Draft {
 	c.Action = ActionCall
-	return Draft{Time: at, Payload: encode(c), Details: encode(details)}
+	return Draft{Time: at, Payload: marshal(c), Details: marshal(details)}
 }
 
 // Outcome is the payload of an entry about how a call ended.
@@ -53,20 +51,16 @@ type Outcome struct {
 	Action     string  `json:"action"`
 	Call       uint64  `json:"call"` // the number of its entry
 	Key        string  `json:"key"`
+	Org        string  `json:"org,omitempty"`
 	Status     int     `json:"status"` // 0: nothing was answered
 	Bytes      uint64  `json:"bytes"`
 	DurationMS float64 `json:"duration_ms"`
 	Aborted    bool    `json:"aborted,omitempty"` // it broke off: the client left, or a handler failed
+	Unknown    bool    `json:"unknown,omitempty"` // the process ended before the call did, so that the rest is not known
 }
 
 // Draft returns the entry of an outcome.
 func (o Outcome) Draft(at time.Time) Draft {
 	o.Action = ActionOutcome
-	return Draft{Time: at, Payload: encode(o)}
-}
-
-// encode cannot fail: there are only texts and numbers.
-func encode(v any) []byte {
-	b, _ := json.Marshal(v)
-	return b
+	return Draft{Time: at, Payload: marshal(o)}
 }

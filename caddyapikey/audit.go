@@ -124,6 +124,7 @@ func (h *Handler) appendCall(ctx context.Context, r *http.Request, d *decision, 
 func (h *Handler) callEntry(r *http.Request, d *decision, c *auditedCall) audit.Call {
 	entry := audit.Call{
 		Key:        d.key.ID(),
+		Org:        d.key.Org(),
 		Credential: d.key.Credential(),
 		Site:       h.placeOf(r).site.name,
 		Rules:      h.ruleNames(&d.rules),
@@ -172,6 +173,7 @@ func (h *Handler) closeAudit(r *http.Request, d *decision, a *account, enforced 
 	case c.use.trail.Outcome(audit.Outcome{
 		Call:       c.seq,
 		Key:        d.key.ID(),
+		Org:        d.key.Org(),
 		Status:     a.call.Status,
 		Bytes:      a.call.Bytes,
 		DurationMS: float64(time.Since(c.began).Microseconds()) / 1000,

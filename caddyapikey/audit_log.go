@@ -126,7 +126,7 @@ func (l *trailLog) follow(name string, trail audit.Trail) error {
 		}
 	}
 	t := &trailTail{name: name, trail: trail}
-	last, err := t.last(context.Background())
+	last, err := lastOf(context.Background(), trail)
 	if err != nil {
 		return err
 	}
@@ -164,7 +164,7 @@ func (l *trailLog) catchUp(ctx context.Context) {
 	}
 	for _, t := range l.following() {
 		if !app.auditLogger.Core().Enabled(zapcore.InfoLevel) {
-			if last, err := t.last(ctx); err == nil {
+			if last, err := lastOf(ctx, t.trail); err == nil {
 				t.at.Store(last)
 			}
 			continue
@@ -180,9 +180,9 @@ func (l *trailLog) catchUp(ctx context.Context) {
 	}
 }
 
-// last is the number of the newest entry.
-func (t *trailTail) last(ctx context.Context) (seq uint64, err error) {
-	err = t.trail.TrailBack(ctx, 0, func(e *audit.Entry) bool {
+// lastOf is the number of the newest entry of a trail.
+func lastOf(ctx context.Context, trail audit.Trail) (seq uint64, err error) {
+	err = trail.TrailBack(ctx, 0, func(e *audit.Entry) bool {
 		seq = e.Seq
 		return false
 	})
@@ -192,7 +192,7 @@ func (t *trailTail) last(ctx context.Context) (seq uint64, err error) {
 // behind is how many entries are not logged yet.
 func (l *trailLog) behind(ctx context.Context) (n uint64) {
 	for _, t := range l.following() {
-		if last, err := t.last(ctx); err == nil && last > t.at.Load() {
+		if last, err := lastOf(ctx, t.trail); err == nil && last > t.at.Load() {
 			n += last - t.at.Load()
 		}
 	}

@@ -1,6 +1,8 @@
 package caddyapikey
 
 import (
+	"context"
+
 	"github.com/prometheus/client_golang/prometheus"
 )
 
@@ -69,5 +71,8 @@ func (c *auditCollector) collectRecord(out chan<- prometheus.Metric, u *useRecor
 		used, limit := file.Room()
 		gauge(c.used, float64(used))
 		gauge(c.limit, float64(limit))
+	}
+	if app := activeApp(); app != nil && app.trailLog != nil {
+		gauge(c.behind, float64(app.trailLog.behind(context.Background())))
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -90,6 +91,8 @@ type useRecord struct {
 	trail    audit.CallTrail // nil if the store has none
 	auditing auditing
 	auditErr auditTrouble
+	resuming sync.WaitGroup
+	stop     context.CancelFunc // of that
 }
 
 // noticed returns when all keys were looked at last.
@@ -102,6 +105,7 @@ func (u *useRecord) noticed() time.Time {
 
 // Destruct writes what is left when the last configuration let go of it.
 func (u *useRecord) Destruct() error {
+	u.endResume()
 	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
 	defer cancel()
 	if err := u.Close(ctx); err != nil {
@@ -135,7 +139,9 @@ func (a *App) openUseRecord() error {
 			return nil, err
 		}
 		u := &useRecord{store: store, logger: a.logger}
-		u.trail, _ = store.(audit.CallTrail)
+		if u.trail, _ = store.(audit.CallTrail); u.trail != nil {
+			u.resume(time.Now())
+		}
 		u.Recorder = usage.NewRecorder(store, usage.Options{Scrub: scrubSecrets, LastCalls: a.Retain.LastCalls, Added: tellNewPlaces})
 		return u, nil
 	})
@@ -191,6 +197,11 @@ func (a *App) flushed(ctx context.Context) (usage.Store, error) {
 	}
 	if err := u.Flush(ctx); err != nil {
 		return nil, err
+	}
+	if u.trail != nil {
+		if err := u.trail.FlushOutcomes(ctx); err != nil {
+			return nil, err
+		}
 	}
 	return u.store, nil
 }
