@@ -69,19 +69,19 @@ func (a Action) Draft(ctx context.Context, now time.Time) Draft {
 	details := actionDetails{o.Address, o.ClaimedBy, a.Personal}
 	payload.Changed = append(payload.Changed, slices.Sorted(maps.Keys(a.Changes))...)
 	slices.Sort(payload.Changed)
-	d := Draft{Time: now, Payload: encode(payload)}
+	d := Draft{Time: now, Payload: marshal(payload)}
 	if o.Address != "" || o.ClaimedBy != "" || len(a.Personal) > 0 {
-		d.Details = encode(details)
+		d.Details = marshal(details)
 	}
 	// Fields are bounded so that this does not happen; if it does, the action
 	// must still be possible, and its entry must say that something is missing.
 	if len(d.Payload) > MaxEntry/2 {
 		payload.Changes = Changes{"…": {After: "too large to be kept"}}
-		d.Payload = encode(payload)
+		d.Payload = marshal(payload)
 	}
 	if len(d.Details) > MaxEntry/2 {
 		details.Changes = Changes{"…": {After: "too large to be kept"}}
-		d.Details = encode(details)
+		d.Details = marshal(details)
 	}
 	return d
 }
@@ -104,3 +104,11 @@ func (e *Entry) About() (a About) {
 
 // Names reports whether the entry is about a key.
 func (a *About) Names(key string) bool { return a.Key == key || slices.Contains(a.Keys, key) }
+
+func marshal(v any) []byte {
+	b, err := json.Marshal(v)
+	if err != nil {
+		panic(err) // a value of a type that JSON does not have: a fault of the program
+	}
+	return b
+}
