@@ -41,7 +41,7 @@ func TestErase(t *testing.T) {
 		}
 		return text
 	}
-	for _, body := range []string{`{}`, `{"key":"` + id + `","owner":"x"}`, `{"owner":""}`} {
+	for _, body := range []string{`{}`, `{"owner":"x","org":"acme"}`, `{"key":"` + id + `","owner":"x"}`, `{"owner":""}`} {
 		s.do("POST", "erase", body).problem(400, "invalid-field", "key")
 	}
 	s.do("POST", "erase", `{"owner":"nobody@example.org"}`).problem(404, "not-found", "")
@@ -85,5 +85,16 @@ func TestErase(t *testing.T) {
 		t.Error("the former owner is still there")
 	}
 	s.do("GET", "keys/"+other, "").want(200).is(`"new@example.org"`, "owner")
+	if !strings.Contains(everything(), `"Acme"`) {
+		t.Error("the title of the org is gone already")
+	}
+	s.do("POST", "erase", `{"org":"nobody"}`).problem(404, "not-found", "")
+	s.do("POST", "erase", `{"org":"acme"}`).want(200).is("4", "management_entries").is("[]", "keys")
+	if strings.Contains(everything(), `"Acme"`) {
+		t.Error("the title of the org is still in the trail")
+	}
+	if all := s.trail("&action=erase"); all[len(all)-1]["org"] != "acme" {
+		t.Errorf("%v", all[len(all)-1])
+	}
 	s.do("POST", "erase", `{"key":"`+other+`"}`).want(200).is(fmt.Sprintf("[%q]", other), "in_force").is("1", "call_entries")
 }
