@@ -148,7 +148,7 @@ func (s *faultyStore) failure() error {
 }
 
 func (s *faultyStore) Apply(ctx context.Context, m []keyring.Mutation, entries []audit.Draft) (keyring.Cursor, error) {
-	if err := s.failure(); err != nil {
+	if err := s.failure(); err != nil && s.after == 0 {
 		return keyring.Cursor{}, err
 	}
 	return s.Store.Apply(ctx, m, entries)

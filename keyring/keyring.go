@@ -30,7 +30,8 @@ type Keyring struct {
 	moved  chan struct{}
 
 	committed func(took time.Duration, err error)
-	failed    atomic.Pointer[failure] // the last commit's, nil if it succeeded
+	failed    atomic.Pointer[failure]      // the last commit's, nil if it succeeded
+	verified  atomic.Pointer[audit.Report] // what verifying the trail found last
 
 	stop    context.CancelFunc
 	stopped chan struct{}

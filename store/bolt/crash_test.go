@@ -18,6 +18,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/caddy-apikey/caddy-apikey/audit"
 	"github.com/caddy-apikey/caddy-apikey/keyring"
 	"github.com/caddy-apikey/caddy-apikey/store/bolt"
 	"github.com/caddy-apikey/caddy-apikey/store/storetest"
@@ -81,7 +82,7 @@ func childWrite(path string) {
 		org.Revision = uint64(n) + 1
 		_, err := s.Apply(context.Background(), []keyring.Mutation{
 			{Key: storetest.FullKey(2 * n)}, {Org: org, IfRevision: uint64(n)}, {Key: storetest.Key(2*n + 1)},
-		}, storetest.Told())
+		}, []audit.Draft{{Time: time.Now(), Payload: fmt.Appendf(nil, "%d", n), Details: []byte("{}")}})
 		if err != nil {
 			fmt.Println("error:", err)
 			os.Exit(1)
@@ -134,6 +135,17 @@ func TestKill(t *testing.T) {
 	}
 	if len(got) != 2*calls+1 {
 		t.Errorf("%d records after %d calls", len(got), calls)
+	}
+	told := 0
+	must(t, s.Trail(t.Context(), 0, func(e *audit.Entry) bool {
+		if string(e.Payload) != strconv.Itoa(told) {
+			t.Errorf("entry %d is of call %s", e.Seq, e.Payload)
+		}
+		told++
+		return true
+	}))
+	if report, err := s.VerifyTrail(t.Context()); err != nil || len(report.Faults) > 0 || told != calls {
+		t.Errorf("%d entries of %d calls: %+v, %v", told, calls, report, err)
 	}
 	t.Logf("%d kills, %d acknowledged calls", *kills, acknowledged+1)
 	left, _ := filepath.Glob(filepath.Join(filepath.Dir(path), ".keys.db.backup-*"))
