@@ -2,6 +2,7 @@ package adminapi
 
 import (
 	"bytes"
+	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -100,7 +101,9 @@ func TestActorOfSocket(t *testing.T) {
 	s := newServer(t)
 	path := filepath.Join(t.TempDir(), "admin.sock")
 	s.load(`"listen":"unix/`+path+`"`, `"api_keys":{}`)
-	client := http.Client{Transport: &http.Transport{Dial: func(string, string) (net.Conn, error) { return net.Dial("unix", path) }}}
+	client := http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, "unix", path)
+	}}}
 	resp, err := client.Post("http://localhost/api_keys/keys", "application/json", bytes.NewReader([]byte(`{"name":"x"}`)))
 	if err != nil {
 		t.Fatal(err)
