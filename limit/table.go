@@ -1,0 +1,348 @@
+package limit
+
+import (
+	"context"
+	"errors"
+	"hash/maphash"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Errors of Take.
+var (
+	// ErrExceeded: a limit has no room. Nothing was spent.
+	ErrExceeded = errors.New("a limit is exceeded")
+	// ErrUnavailable: it cannot be made sure that what is spent of a quota would
+	// survive a crash. Nothing was spent.
+	ErrUnavailable = errors.New("quotas cannot be written")
+)
+
+// Carrier is something that limits hold for, and what they are at this moment.
+type Carrier struct {
+	Name []byte  // up to MaxName bytes; not kept
+	Own  []Limit // normalized
+	Tier []Limit // normalized; one of a span that Own has, too, does not hold
+}
+
+// MaxName is the longest name of a carrier in bytes.
+const MaxName = 64
+
+// Empty reports whether no limit holds for c.
+func (c *Carrier) Empty() bool { return len(c.Own) == 0 && len(c.Tier) == 0 }
+
+// each calls yield with every limit that holds.
+func (c *Carrier) each(yield func(l Limit, tier bool) bool) {
+	for _, l := range c.Own {
+		if !yield(l, false) {
+			return
+		}
+	}
+next:
+	for _, l := range c.Tier {
+		for _, own := range c.Own {
+			if own.Span == l.Span {
+				continue next
+			}
+		}
+		if !yield(l, true) {
+			return
+		}
+	}
+}
+
+// Request is what one request wants to spend. Every limit of the key and every
+// limit of its org must have room.
+type Request struct {
+	Key, Org Carrier
+	Cost     uint64 // up to MaxCost; 0 spends nothing and is let in always
+}
+
+// State is how a limit stands after a request.
+type State struct {
+	Limit
+	Org      bool // it is shared by the keys of an org
+	Tier     bool // it comes from a tier
+	Exceeded bool // it had no room
+	Left     uint64
+	More     time.Duration // until more is left; 0 if nothing is spent
+	Wait     time.Duration // until there may be room, if it was exceeded
+
+	window *window
+	period *period
+}
+
+const shards = 64
+
+// carriers are the keys, or the orgs, that have spent something.
+type carriers struct {
+	seed   maphash.Seed
+	shards [shards]shard
+}
+
+type shard struct {
+	mu     sync.Mutex
+	byName map[string]*entry
+	_      [48]byte // a cache line each
+}
+
+// entry is what one carrier has spent, of each span that a limit of it ever was
+// about.
+type entry struct {
+	windows []*window
+	quotas  []*quota
+}
+
+// Table counts what carriers spend. It is safe for concurrent use.
+//
+// Locks are taken in the order keys, orgs, leases, and never held while
+// something waits.
+type Table struct {
+	clock      clock
+	keys, orgs carriers
+	floors     [2]atomic.Int32 // the latest day and month that was ever forgotten of any carrier
+	month      atomic.Pointer[monthOf]
+	book       *book // nil: quotas are kept in memory only
+}
+
+// New returns a table that keeps quotas in memory only. now is the clock, nil
+// for time.Now.
+func New(now func() time.Time) *Table {
+	t := &Table{clock: newClock(now)}
+	for _, c := range []*carriers{&t.keys, &t.orgs} {
+		c.seed = maphash.MakeSeed()
+		for i := range c.shards {
+			c.shards[i].byName = make(map[string]*entry)
+		}
+	}
+	return t
+}
+
+func (c *carriers) shard(name []byte) *shard {
+	return &c.shards[maphash.Bytes(c.seed, name)%shards]
+}
+
+// Take spends the cost of a request from all limits that hold, or from none. The
+// states of the limits are appended to states, also with ErrExceeded.
+//
+// No window of a limit, wherever it is laid, ever has more than its amount in
+// it, and no day or month. Take allocates nothing but for a carrier that is new,
+// and waits for nothing, except that a quota whose reserve on disk is used up has
+// to have more reserved; with ctx, or after a few seconds, it gives that up.
+func (t *Table) Take(ctx context.Context, r *Request, states []State) ([]State, error) {
+	states, wait, err := t.try(r, states)
+	if wait == nil {
+		return states, err
+	}
+	return t.takeSlowly(ctx, r, states[:0], wait)
+}
+
+// takeSlowly goes on when the disk has to be waited for.
+func (t *Table) takeSlowly(ctx context.Context, r *Request, states []State, wait *batch) ([]State, error) {
+	ctx, cancel := context.WithTimeout(ctx, leaseTimeout)
+	defer cancel()
+	for {
+		select {
+		case <-wait.done:
+		case <-ctx.Done():
+			return states, errors.Join(ErrUnavailable, ctx.Err())
+		}
+		if wait.err != nil {
+			return states, errors.Join(ErrUnavailable, wait.err)
+		}
+		var err error
+		if states, wait, err = t.try(r, states[:0]); wait == nil {
+			return states, err
+		}
+	}
+}
+
+// try is one attempt. It returns what has to be waited for before the next one,
+// nil if it was the last.
+func (t *Table) try(r *Request, states []State) ([]State, *batch, error) {
+	now := t.clock.read()
+	var key, org *shard
+	if !r.Key.Empty() {
+		key = t.keys.shard(r.Key.Name)
+		key.mu.Lock()
+		defer key.mu.Unlock()
+		states = t.look(key, &r.Key, false, true, now, states)
+	}
+	if !r.Org.Empty() {
+		org = t.orgs.shard(r.Org.Name)
+		org.mu.Lock()
+		defer org.mu.Unlock()
+		states = t.look(org, &r.Org, true, true, now, states)
+	}
+	exceeded := false
+	for i := range states {
+		s := &states[i]
+		s.Exceeded = r.Cost > s.Left
+		exceeded = exceeded || s.Exceeded
+	}
+	if !exceeded {
+		if wait := t.reserve(r, states); wait != nil {
+			return states, wait, nil
+		}
+		for i := range states {
+			states[i].spend(r.Cost)
+		}
+	}
+	for i := range states {
+		t.foresee(&states[i], now, r.Cost)
+	}
+	if exceeded {
+		return states, nil, ErrExceeded
+	}
+	return states, nil, nil
+}
+
+// Look returns how the limits of a carrier stand, and spends nothing.
+func (t *Table) Look(c Carrier, org bool) []State {
+	now := t.clock.read()
+	of := &t.keys
+	if org {
+		of = &t.orgs
+	}
+	s := of.shard(c.Name)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	states := t.look(s, &c, org, false, now, nil)
+	for i := range states {
+		t.foresee(&states[i], now, 0)
+	}
+	return states
+}
+
+// look appends how the limits of a carrier stand. make says whether counters are
+// made that are not there.
+func (t *Table) look(s *shard, c *Carrier, org, make bool, now instant, states []State) []State {
+	e := s.byName[string(c.Name)]
+	if e == nil {
+		e = new(entry)
+		if make {
+			s.byName[string(c.Name)] = e
+		}
+	}
+	for l, tier := range c.each {
+		state := State{Limit: l, Org: org, Tier: tier}
+		if l.Span.Calendar() {
+			state.period = e.quota(l.Span).at(t.number(l.Span, now), t.floor(l.Span).Load())
+			state.Left = left(l.Amount, state.period.spent)
+		} else {
+			state.window = e.window(l.Span)
+			state.window.advance(now.mono)
+			state.Left = left(l.Amount, state.window.total)
+		}
+		states = append(states, state)
+	}
+	return states
+}
+
+func (e *entry) window(span Span) *window {
+	for _, w := range e.windows {
+		if w.span == span {
+			return w
+		}
+	}
+	e.windows = append(e.windows, &window{span: span})
+	return e.windows[len(e.windows)-1]
+}
+
+func (e *entry) quota(span Span) *quota {
+	for _, q := range e.quotas {
+		if q.span == span {
+			return q
+		}
+	}
+	e.quotas = append(e.quotas, &quota{span: span})
+	return e.quotas[len(e.quotas)-1]
+}
+
+func (s *State) spend(units uint64) {
+	s.Left -= units
+	if s.window != nil {
+		s.window.spend(units)
+	} else {
+		s.period.spent += units
+	}
+}
+
+// foresee fills in when more is left.
+func (t *Table) foresee(s *State, now instant, cost uint64) {
+	switch {
+	case s.window != nil:
+		s.More = s.window.untilMore(now.mono)
+		if s.Exceeded {
+			s.Wait = s.window.until(now.mono, s.Amount, cost)
+		}
+	case s.period.spent > 0:
+		s.More = time.Duration(max(t.end(s.Span, s.period.number)-now.unix(), 0)) * time.Second
+		if s.Exceeded {
+			s.Wait = s.More
+		}
+	case s.Exceeded: // by a cost above the amount
+		s.Wait = time.Duration(max(t.end(s.Span, s.period.number)-now.unix(), 0)) * time.Second
+	}
+}
+
+func (t *Table) floor(span Span) *atomic.Int32 { return &t.floors[-1-span] }
+
+// Sweep drops the carriers that have nothing in any window, and have spent of no
+// day or month that may come again. It should be called about once a minute.
+func (t *Table) Sweep() {
+	now := t.clock.read()
+	for _, of := range []*carriers{&t.keys, &t.orgs} {
+		for i := range of.shards {
+			s := &of.shards[i]
+			s.mu.Lock()
+			for name, e := range s.byName {
+				if t.isOver(e, now) {
+					delete(s.byName, name)
+				}
+			}
+			s.mu.Unlock()
+		}
+	}
+}
+
+// isOver drops what is over of an entry, and reports whether that was all. The
+// period before this one is kept: clocks are set back by a little.
+func (t *Table) isOver(e *entry, now instant) bool {
+	windows, quotas := e.windows[:0], e.quotas[:0]
+	for _, w := range e.windows {
+		if w.advance(now.mono); w.total > 0 {
+			windows = append(windows, w)
+		}
+	}
+	for _, q := range e.quotas {
+		newest, floor := q.newest(), t.floor(q.span)
+		switch {
+		case q.periods[0].reserved == 0 && q.periods[1].reserved == 0 && q.periods[0].spent == 0 && q.periods[1].spent == 0:
+		case newest < t.number(q.span, now)-1:
+			floor.Store(max(floor.Load(), newest)) // only Sweep and loading a file do that
+		default:
+			quotas = append(quotas, q)
+		}
+	}
+	clear(e.windows[len(windows):])
+	clear(e.quotas[len(quotas):])
+	e.windows, e.quotas = windows, quotas
+	return len(windows) == 0 && len(quotas) == 0
+}
+
+// Size returns how many carriers the table counts for.
+func (t *Table) Size() (keys, orgs int) {
+	for i := range shards {
+		for _, c := range []struct {
+			of *carriers
+			n  *int
+		}{{&t.keys, &keys}, {&t.orgs, &orgs}} {
+			s := &c.of.shards[i]
+			s.mu.Lock()
+			*c.n += len(s.byName)
+			s.mu.Unlock()
+		}
+	}
+	return keys, orgs
+}
