@@ -3,6 +3,7 @@ package adminapi
 import (
 	"errors"
 	"net/http"
+	"slices"
 )
 
 // healthView is the answer of GET health.
@@ -30,7 +31,7 @@ func (c *call) health() error {
 	case err != nil:
 		return err
 	default:
-		for _, fault := range append(c.keys.Health(), c.app.UseFaults()...) {
+		for _, fault := range slices.Concat(c.keys.Health(), c.app.UseFaults(), c.app.LimitFaults()) {
 			v.Reasons = append(v.Reasons, faultView{fault.Reason, fault.Detail})
 		}
 		if c.app.KeysInQuery() {

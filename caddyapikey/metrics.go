@@ -64,7 +64,7 @@ func newCollector() *collector {
 	for _, e := range commitFaults {
 		c.commitErrors.WithLabelValues(e.name)
 	}
-	for _, name := range []string{eventRefused, eventExposed, eventEnding, eventNewAddress} {
+	for _, name := range []string{eventRefused, eventExposed, eventEnding, eventNewAddress, eventLimit} {
 		for _, result := range []string{eventEmitted, eventSuppressed, eventDropped, eventPanicked} {
 			eventCounts.WithLabelValues(name, result)
 		}
@@ -133,7 +133,7 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 	gauge(c.revision, float64(stats.Revision))
 	gauge(c.age, stats.Age.Seconds())
 	now := make(map[string]float64)
-	for _, fault := range append(kr.Health(), app.UseFaults()...) {
+	for _, fault := range slices.Concat(kr.Health(), app.UseFaults(), app.LimitFaults()) {
 		now[fault.Reason] = 1
 	}
 	if u := app.use.Load(); u != nil {
@@ -141,7 +141,7 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 		gauge(c.useAge, time.Since(written).Seconds())
 		out <- prometheus.MustNewConstMetric(c.lostCalls, prometheus.CounterValue, float64(u.Lost()))
 	}
-	for _, reason := range append(slices.Clip(keyring.FaultReasons), faultUse) {
+	for _, reason := range append(slices.Clip(keyring.FaultReasons), faultUse, faultQuotas) {
 		gauge(c.degraded, now[reason], reason)
 	}
 }

@@ -44,3 +44,6 @@ func (p Proven) OrgLimits() (limits []limit.Limit, tier string) {
 	}
 	return nil, ""
 }
+
+// ValidateTierName checks the name of a tier that a configuration defines.
+func ValidateTierName(name string) error { return checkLabel("tier", name, false) }

@@ -42,7 +42,7 @@ func TestCrashLosesAtMostALease(t *testing.T) {
 		if spent += 7; spent%91 != 0 {
 			continue
 		}
-		after := crash(t, path).Look(r.Key, false)[0]
+		after := look(t, crash(t, path), r.Key, false)[0]
 		if used := after.Amount - after.Left; used < spent || used > spent+1000+7 {
 			t.Fatalf("%d spent, %d after a crash", spent, used)
 		}
@@ -63,7 +63,7 @@ func TestCloseKeepsExactlyWhatWasSpent(t *testing.T) {
 	}
 	again := Open(Options{Path: path})
 	defer again.Close()
-	states := append(again.Look(r.Key, false), again.Look(r.Org, true)...)
+	states := append(look(t, again, r.Key, false), look(t, again, r.Org, true)...)
 	for i, want := range []uint64{100, 93, 99_993, 43, 493} { // a window of a second is not kept
 		if states[i].Left != want {
 			t.Errorf("%v: %d left, want %d", states[i].Limit, states[i].Left, want)
@@ -108,14 +108,17 @@ func TestFailsClosed(t *testing.T) {
 	var told atomic.Pointer[error]
 	table := Open(Options{Path: filepath.Join(dir, "limits"), Failed: func(err error) { told.Store(&err) }})
 	defer table.Close()
-	r := keyRequest("k", 1, "1000/day", "10/1h")
+	r := keyRequest("k", 1, "1000/day", "100/1h")
 	if _, err := table.Take(t.Context(), r, nil); !errors.Is(err, ErrUnavailable) {
 		t.Fatal(err)
+	}
+	if _, err := table.Look(r.Key, false); !errors.Is(err, ErrUnavailable) {
+		t.Errorf("how limits stand is told: %v", err)
 	}
 	if table.Health() == nil || told.Load() == nil || *told.Load() == nil {
 		t.Error("nobody is told")
 	}
-	if !take(t, table, keyRequest("k", 1, "10/1h")) || table.Look(r.Key, false)[0].Left != 9 {
+	if n := takeAll(t, table, keyRequest("k", 1, "10/1h")); n != 10 {
 		t.Error("a window is refused, or was spent from")
 	}
 	if err := os.Remove(dir); err != nil {
@@ -153,7 +156,7 @@ func TestFileReplaced(t *testing.T) {
 			t.Fatal(err)
 		}
 		take(t, table, r)
-		if left := crash(t, path).Look(r.Key, false)[0].Left; left > uint64(40-4*(i+1)) {
+		if left := look(t, crash(t, path), r.Key, false)[0].Left; left > uint64(40-4*(i+1)) {
 			t.Errorf("after a crash %d are left", left)
 		}
 	}

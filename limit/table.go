@@ -61,9 +61,10 @@ type Request struct {
 // State is how a limit stands after a request.
 type State struct {
 	Limit
-	Org      bool // it is shared by the keys of an org
-	Tier     bool // it comes from a tier
-	Exceeded bool // it had no room
+	Org      bool   // it is shared by the keys of an org
+	Tier     bool   // it comes from a tier
+	Exceeded bool   // it had no room
+	Used     uint64 // more than the amount, if that was lowered meanwhile
 	Left     uint64
 	More     time.Duration // until more is left; 0 if nothing is spent
 	Wait     time.Duration // until there may be room, if it was exceeded
@@ -198,7 +199,11 @@ func (t *Table) try(r *Request, states []State) ([]State, *batch, error) {
 }
 
 // Look returns how the limits of a carrier stand, and spends nothing.
-func (t *Table) Look(c Carrier, org bool) []State {
+// ErrUnavailable while it is not known what was spent of quotas.
+func (t *Table) Look(c Carrier, org bool) ([]State, error) {
+	if t.book != nil && t.book.unread.Load() {
+		return nil, errors.Join(ErrUnavailable, t.Health())
+	}
 	now := t.clock.read()
 	of := &t.keys
 	if org {
@@ -211,7 +216,7 @@ func (t *Table) Look(c Carrier, org bool) []State {
 	for i := range states {
 		t.foresee(&states[i], now, 0)
 	}
-	return states
+	return states, nil
 }
 
 // look appends how the limits of a carrier stand. make says whether counters are
@@ -228,12 +233,13 @@ func (t *Table) look(s *shard, c *Carrier, org, make bool, now instant, states [
 		state := State{Limit: l, Org: org, Tier: tier}
 		if l.Span.Calendar() {
 			state.period = e.quota(l.Span).at(t.number(l.Span, now), t.floor(l.Span).Load())
-			state.Left = left(l.Amount, state.period.spent)
+			state.Used = state.period.spent
 		} else {
 			state.window = e.window(l.Span)
 			state.window.advance(now.mono)
-			state.Left = left(l.Amount, state.window.total)
+			state.Used = state.window.total
 		}
+		state.Left = l.Amount - min(l.Amount, state.Used)
 		states = append(states, state)
 	}
 	return states
@@ -261,6 +267,7 @@ func (e *entry) quota(span Span) *quota {
 
 func (s *State) spend(units uint64) {
 	s.Left -= units
+	s.Used += units
 	if s.window != nil {
 		s.window.spend(units)
 	} else {
@@ -274,7 +281,7 @@ func (t *Table) foresee(s *State, now instant, cost uint64) {
 	case s.window != nil:
 		s.More = s.window.untilMore(now.mono)
 		if s.Exceeded {
-			s.Wait = s.window.until(now.mono, s.Amount, cost)
+			s.Wait = max(s.window.until(now.mono, s.Amount, cost), s.More)
 		}
 	case s.period.spent > 0:
 		s.More = time.Duration(max(t.end(s.Span, s.period.number)-now.unix(), 0)) * time.Second

@@ -47,6 +47,15 @@ func keyRequest(name string, cost uint64, texts ...string) *Request {
 	return &Request{Key: Carrier{Name: []byte(name), Own: limits(texts...)}, Cost: cost}
 }
 
+func look(t *testing.T, table *Table, c Carrier, org bool) []State {
+	t.Helper()
+	states, err := table.Look(c, org)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return states
+}
+
 // take reports whether a request is let in.
 func take(t *testing.T, table *Table, r *Request) bool {
 	t.Helper()
@@ -131,7 +140,7 @@ func TestAllOrNothing(t *testing.T) {
 	for range 10 {
 		take(t, table, r)
 	}
-	states := append(table.Look(r.Key, false), table.Look(r.Org, true)...)
+	states := append(look(t, table, r.Key, false), look(t, table, r.Org, true)...)
 	for i, want := range []uint64{2, 97, 0, 997} {
 		if states[i].Left != want {
 			t.Errorf("%v: %d left, want %d", states[i].Limit, states[i].Left, want)

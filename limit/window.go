@@ -49,9 +49,6 @@ func (w *window) spend(units uint64) {
 	w.counts[w.last&stepMask] += uint32(units)
 }
 
-// left returns how much of an amount is left.
-func left(amount, spent uint64) uint64 { return amount - min(amount, spent) }
-
 // until returns how long it takes until there is room for units, all other
 // spending aside. With more units than the amount there never will be: it is the
 // length of the window then.
