@@ -17,7 +17,6 @@ func (h *Handler) spend(r *http.Request, d *decision) *refusal {
 	if d.key.IsZero() {
 		return nil
 	}
-	var key, org [limit.MaxName]byte
 	request := limit.Request{Cost: d.cost}
 	h.app.limit(&request, d.key)
 	if request.Key.Empty() && request.Org.Empty() {
@@ -27,6 +26,7 @@ func (h *Handler) spend(r *http.Request, d *decision) *refusal {
 	if table == nil {
 		return notReady
 	}
+	var key, org [limit.MaxName]byte
 	request.Key.Name, request.Org.Name = d.key.AppendID(key[:0]), append(org[:0], d.key.Org()...)
 	states, err := table.Take(r.Context(), &request, make([]limit.State, 0, 4))
 	switch {
