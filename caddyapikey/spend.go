@@ -82,7 +82,7 @@ func appendLimitName(dst []byte, s *limit.State) []byte {
 	if s.Org {
 		dst = append(dst, "org-"...)
 	}
-	return append(dst, s.Span.String()...)
+	return s.Span.Append(dst)
 }
 
 // seconds rounds up.

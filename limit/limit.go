@@ -36,18 +36,21 @@ func (s Span) Calendar() bool { return s < 0 }
 func (s Span) Window() time.Duration { return max(time.Duration(s), 0) * time.Second }
 
 // String returns what stands behind the slash of a limit: 1s, 90s, 1h, day.
-func (s Span) String() string {
+func (s Span) String() string { return string(s.Append(nil)) }
+
+// Append appends what String returns.
+func (s Span) Append(dst []byte) []byte {
 	switch {
 	case s == Day:
-		return "day"
+		return append(dst, "day"...)
 	case s == Month:
-		return "month"
+		return append(dst, "month"...)
 	case s%3600 == 0:
-		return strconv.Itoa(int(s)/3600) + "h"
+		return append(strconv.AppendInt(dst, int64(s)/3600, 10), 'h')
 	case s%60 == 0:
-		return strconv.Itoa(int(s)/60) + "m"
+		return append(strconv.AppendInt(dst, int64(s)/60, 10), 'm')
 	}
-	return strconv.Itoa(int(s)) + "s"
+	return append(strconv.AppendInt(dst, int64(s), 10), 's')
 }
 
 // Limit is how many units may be spent in a span.
