@@ -98,6 +98,8 @@ type Handler struct {
 	nonces *nonces // that signed requests used
 	place  *atomic.Pointer[place]
 
+	audited ruleSet // the rules with audit
+
 	challengeMissing, challengeUnknown []string // never changed
 }
 
@@ -163,7 +165,8 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 
 // ServeHTTP decides about one request: strict checks, the rules that match,
 // exactly one credential, the key in force, its address list, its scopes, its
-// limits; then it strips the credential, sets the identity and hands on.
+// limits, audit if asked; then it strips the credential, sets the identity and
+// hands on.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) (err error) {
 	h.owned.remove(r.Header)
 	enforced := h.Mode == modeEnforce
@@ -184,6 +187,11 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 		if d.why == nil {
 			d.why = h.spend(r, &d)
 		}
+		if h.mustAudit(&d) {
+			if h.audit(r, &d); d.why != nil && enforced {
+				h.giveBack(&d)
+			}
+		}
 	}
 	h.record(r, &d, enforced)
 	if enforced {
@@ -191,14 +199,19 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	}
 	var a account
 	h.openAccount(&a, r, &d)
-	defer func() { a.close(&d, enforced, err) }()
+	defer func() {
+		a.close(&d, enforced, err)
+		h.closeAudit(r, &d, &a, enforced)
+	}()
 	if d.why != nil && enforced {
 		if h.CORS {
 			w = allowOrigin(w, r, h.app.Keyring())
 		}
 		return h.refuse(w, r, &d)
 	}
-	return h.serve(w, r, next, &d, &a)
+	err = h.serve(w, r, next, &d, &a)
+	d.returned(err)
+	return err
 }
 
 // serve hands a request on that may pass, or that would have been refused in

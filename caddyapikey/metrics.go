@@ -65,7 +65,7 @@ func newCollector() *collector {
 	for _, e := range commitFaults {
 		c.commitErrors.WithLabelValues(e.name)
 	}
-	for _, name := range []string{eventRefused, eventExposed, eventEnding, eventNewAddress, eventLimit} {
+	for _, name := range []string{eventRefused, eventExposed, eventEnding, eventNewAddress, eventAuditDown, eventLimit} {
 		for _, result := range []string{eventEmitted, eventSuppressed, eventDropped, eventPanicked} {
 			eventCounts.WithLabelValues(name, result)
 		}
@@ -102,6 +102,7 @@ func (c *collector) Describe(out chan<- *prometheus.Desc) {
 	}
 	c.commits.Describe(out)
 	c.commitErrors.Describe(out)
+	auditMetrics.Describe(out)
 }
 
 // Collect implements prometheus.Collector.
@@ -111,6 +112,7 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 	}
 	c.commits.Collect(out)
 	c.commitErrors.Collect(out)
+	auditMetrics.Collect(out)
 
 	app := activeApp()
 	if app == nil {
@@ -146,8 +148,9 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 		written, _ := u.Health()
 		gauge(c.useAge, time.Since(written).Seconds())
 		out <- prometheus.MustNewConstMetric(c.lostCalls, prometheus.CounterValue, float64(u.Lost()))
+		auditMetrics.collectRecord(out, u)
 	}
-	for _, reason := range append(slices.Clip(keyring.FaultReasons), faultUse, faultQuotas) {
+	for _, reason := range append(slices.Clip(keyring.FaultReasons), faultUse, faultAudit, faultQuotas) {
 		gauge(c.degraded, now[reason], reason)
 	}
 }

@@ -11,8 +11,8 @@ import (
 )
 
 // spend takes what a request costs from the limits of the key that it proved, and
-// of the key's org: from all of them, or from none. It comes last, so that what is
-// refused for another reason costs nothing.
+// of the key's org: from all of them, or from none. It comes last but for audit, so
+// that what is refused for another reason costs nothing.
 func (h *Handler) spend(r *http.Request, d *decision) *refusal {
 	if d.key.IsZero() {
 		return nil
@@ -39,6 +39,14 @@ func (h *Handler) spend(r *http.Request, d *decision) *refusal {
 		return overLimit
 	}
 	return quotasDown
+}
+
+// giveBack takes back what spend took, of a request that is not served after all.
+func (h *Handler) giveBack(d *decision) {
+	if table := h.app.limits.Load(); table != nil && d.why != overLimit {
+		table.GiveBack(d.limits, d.cost)
+		d.limits = nil // they stand otherwise now
+	}
 }
 
 // limit sets the limits that hold for a key.

@@ -33,6 +33,14 @@ func limitError(field string, at int, err error) error {
 	return invalid(fmt.Sprintf("%s[%d]", field, at), "%v", err)
 }
 
+// limitTexts is nil for none.
+func limitTexts(limits []limit.Limit) []string {
+	if len(limits) == 0 {
+		return nil
+	}
+	return limit.Texts(limits)
+}
+
 // Limits returns the key's own limits; they are shared, and not to be changed.
 func (p Proven) Limits() []limit.Limit { return p.e.profile().limits }
 

@@ -69,8 +69,10 @@ type State struct {
 	More     time.Duration // until more is left; 0 if nothing is spent
 	Wait     time.Duration // until there may be room, if it was exceeded
 
+	shard  *shard
 	window *window
 	period *period
+	at     int64 // the step, or the number of the period, that it was spent in
 }
 
 const shards = 64
@@ -230,7 +232,7 @@ func (t *Table) look(s *shard, c *Carrier, org, make bool, now instant, states [
 		}
 	}
 	for l, tier := range c.each {
-		state := State{Limit: l, Org: org, Tier: tier}
+		state := State{Limit: l, Org: org, Tier: tier, shard: s}
 		if l.Span.Calendar() {
 			state.period = e.quota(l.Span).at(t.number(l.Span, now), t.floor(l.Span).Load())
 			state.Used = state.period.spent
@@ -270,8 +272,26 @@ func (s *State) spend(units uint64) {
 	s.Used += units
 	if s.window != nil {
 		s.window.spend(units)
+		s.at = s.window.last
 	} else {
 		s.period.spent += units
+		s.at = int64(s.period.number)
+	}
+}
+
+// GiveBack takes back what Take spent, as far as it still counts. It is given the
+// states that Take returned, and the cost.
+func (t *Table) GiveBack(states []State, cost uint64) {
+	for i := range states {
+		s := &states[i]
+		s.shard.mu.Lock()
+		switch {
+		case s.window != nil:
+			s.window.giveBack(s.at, cost)
+		case int64(s.period.number) == s.at:
+			s.period.spent -= min(cost, s.period.spent)
+		}
+		s.shard.mu.Unlock()
 	}
 }
 

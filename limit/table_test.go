@@ -193,6 +193,38 @@ func TestCost(t *testing.T) {
 	}
 }
 
+func TestGiveBack(t *testing.T) {
+	clock := newTestClock("2026-11-27T23:59:00Z")
+	table := clock.on(New(nil))
+	r := keyRequest("k", 3, "10/1s", "20/day")
+	r.Org = Carrier{Name: []byte("acme"), Own: limits("30/1h")}
+	states, err := table.Take(t.Context(), r, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	clock.pass(300 * time.Millisecond)
+	late, err := table.Take(t.Context(), r, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := func(wants ...uint64) {
+		t.Helper()
+		for i, s := range append(look(t, table, r.Key, false), look(t, table, r.Org, true)...) {
+			if s.Left != wants[i] {
+				t.Errorf("%v: %d left, want %d", s.Limit, s.Left, wants[i])
+			}
+		}
+	}
+	table.GiveBack(states, r.Cost)
+	want(7, 17, 27)
+	clock.pass(10 * time.Minute) // the window is empty, the day another one
+	take(t, table, keyRequest("k", 1, "10/1s", "20/day"))
+	clock.wall = clock.wall.AddDate(0, 0, 1)
+	take(t, table, keyRequest("k", 1, "20/day"))
+	table.GiveBack(late, r.Cost)
+	want(9, 19, 30)
+}
+
 func TestCalendar(t *testing.T) {
 	clock := newTestClock("2028-02-28T23:59:58Z")
 	table := clock.on(New(nil))

@@ -49,6 +49,17 @@ func (w *window) spend(units uint64) {
 	w.counts[w.last&stepMask] += uint32(units)
 }
 
+// giveBack takes back what was spent in a step, unless that has fallen out.
+func (w *window) giveBack(step int64, units uint64) {
+	if step <= w.last-windowSteps || step > w.last {
+		return
+	}
+	count := &w.counts[step&stepMask]
+	units = min(units, uint64(*count))
+	*count -= uint32(units)
+	w.total -= units
+}
+
 // until returns how long it takes until there is room for units, all other
 // spending aside. With more units than the amount there never will be: it is the
 // length of the window then.
