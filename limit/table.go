@@ -297,19 +297,19 @@ func (t *Table) GiveBack(states []State, cost uint64) {
 
 // foresee fills in when more is left.
 func (t *Table) foresee(s *State, now instant, cost uint64) {
-	switch {
-	case s.window != nil:
+	if s.window != nil {
 		s.More = s.window.untilMore(now.mono)
 		if s.Exceeded {
 			s.Wait = max(s.window.until(now.mono, s.Amount, cost), s.More)
 		}
-	case s.period.spent > 0:
-		s.More = time.Duration(max(t.end(s.Span, s.period.number)-now.unix(), 0)) * time.Second
-		if s.Exceeded {
-			s.Wait = s.More
-		}
-	case s.Exceeded: // by a cost above the amount
-		s.Wait = time.Duration(max(t.end(s.Span, s.period.number)-now.unix(), 0)) * time.Second
+		return
+	}
+	ends := time.Duration(max(t.end(s.Span, s.period.number)*1000-now.wall, 0)) * time.Millisecond
+	if s.period.spent > 0 {
+		s.More = ends
+	}
+	if s.Exceeded {
+		s.Wait = ends
 	}
 }
 
