@@ -141,7 +141,11 @@ func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, d *decision) er
 	case http.StatusServiceUnavailable:
 		header.Set("Retry-After", strconv.Itoa(h.retryAfter(d.why)))
 	case http.StatusTooManyRequests:
-		header.Set("Retry-After", strconv.FormatInt(max(d.retryAfter(), int64(h.retryAfter(d.why))), 10))
+		wait := d.retryAfter()
+		if d.why != overLimit {
+			wait = int64(h.retryAfter(d.why))
+		}
+		header.Set("Retry-After", strconv.FormatInt(wait, 10))
 	case http.StatusMethodNotAllowed:
 		header.Set("Allow", allowedMethods)
 	}

@@ -63,7 +63,7 @@ func (a *App) limit(r *limit.Request, key keyring.Proven) {
 }
 
 // retryAfter returns after how many seconds there may be room for a request that
-// had none, 0 for any other one.
+// had none, at least 1, and 0 for any other one.
 func (d *decision) retryAfter() int64 {
 	var wait time.Duration
 	if d.why == overLimit {
