@@ -188,6 +188,15 @@ func TestLimits(t *testing.T) {
 		r.Manage("PATCH", key, `{"tier":"silver"}`)
 		wantAnswer(t, r.Get("/x", bearer), 429, "quota-exceeded")
 	})
+	t.Run("the trail tells of changes", func(t *testing.T) {
+		r.Manage("PATCH", org, `{"limits":["8000/day"]}`)
+		trail := string(r.Manage("GET", "/audit", "").Body)
+		for _, change := range []string{`"limits":{"before":["9000/day"],"after":["8000/day"]}`, `"limits":{"before":["2/1h"],"after":["17/1h"]}`, `"limits":{"before":["17/1h"],"after":null}`} {
+			if !strings.Contains(strings.ReplaceAll(trail, " ", ""), change) {
+				t.Errorf("no %s", change)
+			}
+		}
+	})
 	t.Run("rotation renews nothing", func(t *testing.T) {
 		rotated := r.Manage("POST", key+"/rotate", "").JSON(t)["token"].(string)
 		wantAnswer(t, r.Get("/x", "Authorization: Bearer "+rotated), 429, "quota-exceeded")
