@@ -20,6 +20,7 @@ import (
 //
 //	f  day month                          nothing was forgotten after these
 //	q  carrier span number reserved       a period of a quota
+//	g  carrier span number                the latest period of a quota that is forgotten
 //	w  carrier span age count*32          a window, oldest step first; at the end of a process only
 //	t  milliseconds since 1970            when windows were saved, in front of them
 //
@@ -46,8 +47,9 @@ type record struct {
 	name string
 	span Span
 
-	number   int32 // of a period
-	reserved uint64
+	number    int32 // of a period
+	reserved  uint64
+	forgotten bool // the period, and those before it
 
 	age    int64 // of a window's last step when it was saved: nanoseconds since it began
 	counts [windowSteps]uint32
@@ -136,6 +138,12 @@ func (w *fileWriter) quota(org bool, name string, span Span, number int32, reser
 	w.end()
 }
 
+func (w *fileWriter) forgotten(org bool, name string, span Span, number int32) {
+	w.carrier('g', org, name, span)
+	w.payload = binary.AppendUvarint(w.payload, uint64(number))
+	w.end()
+}
+
 func (w *fileWriter) window(org bool, name string, win *window, now int64) {
 	w.carrier('w', org, name, win.span)
 	w.payload = binary.AppendUvarint(w.payload, uint64(max(now-win.last*win.span.step(), 0)))
@@ -204,9 +212,11 @@ func (c *contents) read(payload []byte) bool {
 			c.floors = [2]int32{in.number(), in.number()}
 		case 't':
 			c.saved = int64(in.uvarint(1 << 62))
-		case 'q':
+		case 'q', 'g':
 			r := in.carrier()
-			r.number, r.reserved = in.number(), in.uvarint(MaxQuota)
+			if r.number, r.forgotten = in.number(), kind == 'g'; !r.forgotten {
+				r.reserved = in.uvarint(MaxQuota)
+			}
 			in.bad = in.bad || !r.span.Calendar() || r.span < Month || r.number == 0
 			c.records = append(c.records, r)
 		case 'w':

@@ -216,6 +216,9 @@ func FuzzFile(f *testing.F) {
 	added.flush()
 	f.Add(append(data, added.data...))
 	f.Add(newImage().image())
+	forgetful := newImage()
+	forgetful.forgotten(true, "acme", Month, 24000)
+	f.Add(forgetful.image())
 	f.Fuzz(func(t *testing.T, data []byte) {
 		c, _, err := decodeFile(data)
 		if err != nil {
@@ -224,7 +227,10 @@ func FuzzFile(f *testing.F) {
 		w := newImage()
 		w.saved(c.saved)
 		for i := range c.records {
-			if r := &c.records[i]; r.span.Calendar() {
+			r := &c.records[i]
+			if r.forgotten {
+				w.forgotten(r.org, r.name, r.span, r.number)
+			} else if r.span.Calendar() {
 				w.quota(r.org, r.name, r.span, r.number, r.reserved)
 			} else {
 				win := &window{span: r.span, last: windowSteps}

@@ -23,6 +23,10 @@ func (t *Table) encode(targets map[leaseKey]uint64, final bool) (data []byte, em
 			s.mu.Lock()
 			for name, e := range s.byName {
 				for _, q := range e.quotas {
+					if q.floor > 0 {
+						w.forgotten(org, name, q.span, q.floor)
+						empty = false
+					}
 					for _, p := range inOrder(q) {
 						if final {
 							p.reserved = p.spent
@@ -80,9 +84,13 @@ func (t *Table) restore(c *contents) {
 			e = new(entry)
 			s.byName[r.name] = e
 		}
-		if r.span.Calendar() {
+		switch {
+		case r.forgotten:
+			q := e.quota(r.span)
+			q.floor = max(q.floor, r.number)
+		case r.span.Calendar():
 			e.quota(r.span).restore(r.number, r.reserved)
-		} else {
+		default:
 			e.window(r.span).restore(r, now, c.saved)
 		}
 		s.mu.Unlock()

@@ -7,6 +7,7 @@ import "time"
 // what was spent before.
 type quota struct {
 	span    Span
+	floor   int32 // the latest period that was spent from and is forgotten; 0 for none
 	periods [2]period
 }
 
@@ -17,37 +18,32 @@ type period struct {
 	reserved uint64 // on disk: after a crash so much counts as spent
 }
 
+// unspent reports whether nothing is lost when p is forgotten.
+func (p *period) unspent() bool { return p.spent == 0 && p.reserved == 0 }
+
 // at returns the period that spending at a time is counted in. That is the one of
 // the clock, unless it may have been spent and forgotten, which the clock leads
-// to only when it is set back: then it is the next one that is known. So no
-// period is ever begun anew.
+// to only when it is set back: then it is a later one. So no period is ever begun
+// anew: whatever is forgotten is not above a floor, and what is begun is.
 //
 // floor is the latest period that was ever forgotten of any carrier.
 func (q *quota) at(number, floor int32) *period {
 	if p := q.find(number); p != nil {
 		return p
 	}
-	number = max(number, floor+1)
+	number = max(number, floor+1, q.floor+1)
 	if p := q.find(number); p != nil {
 		return p
 	}
-	first, second := &q.periods[0], &q.periods[1]
-	if second.number != 0 && (first.number == 0 || second.number < first.number) {
-		first, second = second, first
+	p := q.least()
+	if !p.unspent() {
+		if number < p.number {
+			return p // there is no room for one more
+		}
+		q.floor = p.number
 	}
-	// Now first is the earlier one, unless there is a free one.
-	free := first
-	if second.number == 0 {
-		free = second
-	}
-	switch {
-	case free.number == 0:
-		first = free
-	case number < first.number:
-		return first
-	}
-	*first = period{number: number}
-	return first
+	*p = period{number: number}
+	return p
 }
 
 func (q *quota) find(number int32) *period {
@@ -59,19 +55,40 @@ func (q *quota) find(number int32) *period {
 	return nil
 }
 
-// newest returns the number of the latest period.
-func (q *quota) newest() int32 { return max(q.periods[0].number, q.periods[1].number) }
+// least returns the period that is forgotten first: one that nothing was spent
+// from, or else the earlier one.
+func (q *quota) least() *period {
+	a, b := &q.periods[0], &q.periods[1]
+	if a.unspent() || !b.unspent() && a.number < b.number {
+		return a
+	}
+	return b
+}
+
+// newest returns the latest period that was spent from, known or forgotten.
+func (q *quota) newest() int32 {
+	newest := q.floor
+	for i := range q.periods {
+		if p := &q.periods[i]; !p.unspent() {
+			newest = max(newest, p.number)
+		}
+	}
+	return newest
+}
 
 // restore takes over what a file says of a period. Records come in the order in
 // which they were written.
 func (q *quota) restore(number int32, reserved uint64) {
 	p := q.find(number)
 	if p == nil {
-		if p = &q.periods[0]; q.periods[1].number < p.number {
-			p = &q.periods[1]
-		}
-		if p.number != 0 && number < p.number {
+		p = q.least()
+		switch {
+		case p.unspent():
+		case number < p.number:
+			q.floor = max(q.floor, number)
 			return
+		default:
+			q.floor = max(q.floor, p.number)
 		}
 		*p = period{number: number}
 	}

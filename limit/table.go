@@ -343,12 +343,10 @@ func (t *Table) isOver(e *entry, now instant) bool {
 		}
 	}
 	for _, q := range e.quotas {
-		newest, floor := q.newest(), t.floor(q.span)
-		switch {
-		case q.periods[0].reserved == 0 && q.periods[1].reserved == 0 && q.periods[0].spent == 0 && q.periods[1].spent == 0:
-		case newest < t.number(q.span, now)-1:
+		if newest := q.newest(); newest < t.number(q.span, now)-1 {
+			floor := t.floor(q.span)
 			floor.Store(max(floor.Load(), newest)) // only Sweep and loading a file do that
-		default:
+		} else {
 			quotas = append(quotas, q)
 		}
 	}

@@ -256,8 +256,8 @@ func TestClockSetBack(t *testing.T) {
 		path := filepath.Join(dir, strconv.Itoa(round))
 		table := clock.on(Open(Options{Path: path}))
 		spent := make(map[int32]int) // by the day that it was counted in
-		for range 80 {
-			switch rnd.IntN(8) {
+		for range 120 {
+			switch rnd.IntN(12) {
 			case 0:
 				clock.wall = clock.wall.AddDate(rnd.IntN(20)/19, 0, rnd.IntN(7)-3)
 			case 1:
@@ -276,6 +276,12 @@ func TestClockSetBack(t *testing.T) {
 					table = clock.on(Open(Options{Path: path}))
 					crashed.book.path = filepath.Join(dir, "crashed")
 					_ = crashed.Close()
+				}
+			case 4: // looked at, and not spent
+				_, _ = table.Take(t.Context(), keyRequest("k", 9, "3/day"), nil)
+			case 5:
+				if states, err := table.Take(t.Context(), keyRequest("k", 1, "3/day"), nil); err == nil {
+					table.GiveBack(states, 1)
 				}
 			default:
 				if states, err := table.Take(t.Context(), keyRequest("k", 1, "3/day"), nil); err == nil {
