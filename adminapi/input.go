@@ -13,7 +13,6 @@ import (
 
 	"github.com/caddy-apikey/caddy-apikey/hmacsig"
 	"github.com/caddy-apikey/caddy-apikey/keyring"
-	"github.com/caddy-apikey/caddy-apikey/limit"
 )
 
 // keyInput is what a caller may write about a key.
@@ -110,14 +109,6 @@ func (in *keyInput) apply(k *keyring.Key, defined definitions) error {
 		}
 	}
 	return checkTier(in.Tier, defined)
-}
-
-// checkTier refuses a tier that limits nothing because it is mistyped.
-func checkTier(tier member[text], defined definitions) error {
-	if name := string(tier.value); name != "" && !defined.HasTier(name) {
-		return badField("tier", "the running configuration defines tiers, and none of this name; define it with `tier` in the api_keys options")
-	}
-	return nil
 }
 
 // checkRoles refuses a role that grants nothing because it is mistyped.
@@ -273,18 +264,6 @@ func setAddrs(dst *[]netip.Prefix, field string, m member[[]text]) error {
 		return nil
 	}
 	list, err := keyring.ParseAddrs(field, plain(m.value))
-	if err != nil {
-		return err
-	}
-	*dst = list
-	return nil
-}
-
-func setLimits(dst *[]limit.Limit, m member[[]text]) error {
-	if !m.present {
-		return nil
-	}
-	list, err := keyring.ParseLimits("limits", plain(m.value))
 	if err != nil {
 		return err
 	}

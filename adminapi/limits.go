@@ -90,3 +90,23 @@ func viewLimitState(s *limit.State, now time.Time) limitView {
 	}
 	return v
 }
+
+// checkTier refuses a tier that limits nothing because it is mistyped.
+func checkTier(tier member[text], defined definitions) error {
+	if name := string(tier.value); name != "" && !defined.HasTier(name) {
+		return badField("tier", "the running configuration defines tiers, and none of this name; define it with `tier` in the api_keys options")
+	}
+	return nil
+}
+
+func setLimits(dst *[]limit.Limit, m member[[]text]) error {
+	if !m.present {
+		return nil
+	}
+	list, err := keyring.ParseLimits("limits", plain(m.value))
+	if err != nil {
+		return err
+	}
+	*dst = list
+	return nil
+}
