@@ -31,13 +31,13 @@ func (c *carriers) shard(name []byte) *shard {
 	return &c.shards[maphash.Bytes(c.seed, name)%shards]
 }
 
-// look appends how the limits of a carrier stand. make says whether counters are
+// look appends how the limits of a carrier stand. create says whether counters are
 // made that are not there.
-func (t *Table) look(s *shard, c *Carrier, org, make bool, now instant, states []State) []State {
+func (t *Table) look(s *shard, c *Carrier, org, create bool, now instant, states []State) []State {
 	e := s.byName[string(c.Name)]
 	if e == nil {
 		e = new(entry)
-		if make {
+		if create {
 			s.byName[string(c.Name)] = e
 		}
 	}
