@@ -22,7 +22,7 @@ import (
 var metrics = newCollector()
 
 type collector struct {
-	decisions, keys, credentials, orgs, damaged, revision, age, degraded, generation, useAge, lostCalls *prometheus.Desc
+	decisions, keys, credentials, orgs, damaged, revision, age, degraded, generation, useAge, lostCalls, carriers *prometheus.Desc
 
 	commits      prometheus.Histogram
 	commitErrors *prometheus.CounterVec
@@ -50,6 +50,7 @@ func newCollector() *collector {
 		degraded:    desc("degraded", "1 for each reason for which health is degraded now.", "reason"),
 		useAge:      desc("use_age_seconds", "Time since the record of use was written to last, or found nothing to write."),
 		lostCalls:   desc("calls_lost_total", "Calls that are not in the list of calls because too many came at once; they are counted nevertheless."),
+		carriers:    desc("limit_carriers", "Keys, and orgs, of which it is counted what they spend of their limits.", "kind"),
 		generation:  desc("config_generation", "How many configurations with API keys the process has started."),
 		commits: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name:    "caddy_api_keys_store_commit_duration_seconds",
@@ -64,7 +65,7 @@ func newCollector() *collector {
 	for _, e := range commitFaults {
 		c.commitErrors.WithLabelValues(e.name)
 	}
-	for _, name := range []string{eventRefused, eventExposed, eventEnding, eventNewAddress, eventAuditDown} {
+	for _, name := range []string{eventRefused, eventExposed, eventEnding, eventNewAddress, eventAuditDown, eventLimit} {
 		for _, result := range []string{eventEmitted, eventSuppressed, eventDropped, eventPanicked} {
 			eventCounts.WithLabelValues(name, result)
 		}
@@ -96,7 +97,7 @@ func (c *collector) committed(took time.Duration, err error) {
 
 // Describe implements prometheus.Collector.
 func (c *collector) Describe(out chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{c.decisions, c.keys, c.credentials, c.orgs, c.damaged, c.revision, c.age, c.degraded, c.generation, c.useAge, c.lostCalls} {
+	for _, d := range []*prometheus.Desc{c.decisions, c.keys, c.credentials, c.orgs, c.damaged, c.revision, c.age, c.degraded, c.generation, c.useAge, c.lostCalls, c.carriers} {
 		out <- d
 	}
 	c.commits.Describe(out)
@@ -134,8 +135,13 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 	gauge(c.damaged, float64(stats.Damaged))
 	gauge(c.revision, float64(stats.Revision))
 	gauge(c.age, stats.Age.Seconds())
+	if t := app.limits.Load(); t != nil {
+		limitedKeys, limitedOrgs := t.Size()
+		gauge(c.carriers, float64(limitedKeys), "key")
+		gauge(c.carriers, float64(limitedOrgs), "org")
+	}
 	now := make(map[string]float64)
-	for _, fault := range append(kr.Health(), app.UseFaults()...) {
+	for _, fault := range slices.Concat(kr.Health(), app.UseFaults(), app.LimitFaults()) {
 		now[fault.Reason] = 1
 	}
 	if u := app.use.Load(); u != nil {
@@ -144,7 +150,7 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 		out <- prometheus.MustNewConstMetric(c.lostCalls, prometheus.CounterValue, float64(u.Lost()))
 		auditMetrics.collectRecord(out, u)
 	}
-	for _, reason := range append(slices.Clip(keyring.FaultReasons), faultUse, faultAudit) {
+	for _, reason := range append(slices.Clip(keyring.FaultReasons), faultUse, faultAudit, faultQuotas) {
 		gauge(c.degraded, now[reason], reason)
 	}
 }
