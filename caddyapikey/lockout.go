@@ -185,11 +185,11 @@ func (h *Lockout) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	if !h.enter(r) {
 		return next.ServeHTTP(w, r) // counted by one of the same name in front
 	}
-	if known && h.state.counted(lockout.Request) {
+	if h.state.counted(lockout.Request) {
 		h.count(r, lockout.Request)
-		// Also if it was another request that locked the address meanwhile: of as
-		// many as come at once no more than the limit are let pass.
-		if left := guard.Remaining(addr); left > 0 && !h.state.exempts(addr) {
+		// Also if it was another request that locked the address meanwhile: of those
+		// that come at once no more than the limit are let pass.
+		if left := guard.Remaining(addr); left > 0 && known && !h.state.exempts(addr) {
 			return h.refuse(w, r, addr, left)
 		}
 	}
