@@ -60,6 +60,10 @@ type App struct {
 	// Default: 90 days.
 	UnusedAfter caddy.Duration `json:"unused_after,omitempty"`
 
+	// What use of a key is unusual: an event tells of it, and the key can be
+	// suspended. Default: nothing is.
+	Anomaly *Anomaly `json:"anomaly,omitempty"`
+
 	ctx    caddy.Context
 	store  storeOpener
 	roles  keyring.Roles

@@ -44,6 +44,9 @@ func (a *App) startSteward() *steward {
 	s := &steward{app: a, stop: cancel}
 	s.every(ctx, idleCheck, idleCheck, s.endIdle)
 	s.every(ctx, purgeCheck, purgeCheck, s.purge)
+	if a.Anomaly != nil {
+		s.every(ctx, anomalyCheck, anomalyCheck, s.anomalies)
+	}
 	// Not anew with each reload.
 	first := max(firstNotice, noticeCheck-time.Since(a.use.Load().noticed()))
 	s.every(ctx, first, noticeCheck, s.notice)
