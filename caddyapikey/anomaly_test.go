@@ -165,7 +165,7 @@ func TestKeyFarBusierThanEver(t *testing.T) {
 	used(steady, 3*24*time.Hour, 30, "")
 	used(steady, 2*24*time.Hour, 20, "")
 	used(steady, 24*time.Hour, 1000, "address_not_allowed") // refusals are no use
-	used(steady, 8*24*time.Hour, 1000, "")            // too long ago
+	used(steady, 8*24*time.Hour, 1000, "")                  // too long ago
 	fresh, young := r.Create(reader)
 	used(fresh, 23*time.Hour, 3, "")
 	_, unknown := r.Create(reader)
