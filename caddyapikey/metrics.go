@@ -65,7 +65,7 @@ func newCollector() *collector {
 	for _, e := range commitFaults {
 		c.commitErrors.WithLabelValues(e.name)
 	}
-	for _, name := range []string{eventRefused, eventExposed, eventEnding, eventNewAddress, eventAnomaly} {
+	for _, name := range []string{eventRefused, eventExposed, eventEnding, eventNewAddress, eventAuditDown, eventAnomaly} {
 		for _, result := range []string{eventEmitted, eventSuppressed, eventDropped, eventPanicked} {
 			eventCounts.WithLabelValues(name, result)
 		}
@@ -103,6 +103,7 @@ func (c *collector) Describe(out chan<- *prometheus.Desc) {
 	c.commits.Describe(out)
 	c.commitErrors.Describe(out)
 	anomalyCounts.Describe(out)
+	auditMetrics.Describe(out)
 }
 
 // Collect implements prometheus.Collector.
@@ -113,6 +114,7 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 	c.commits.Collect(out)
 	c.commitErrors.Collect(out)
 	anomalyCounts.Collect(out)
+	auditMetrics.Collect(out)
 
 	app := activeApp()
 	if app == nil {
@@ -144,8 +146,9 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 		gauge(c.useAge, time.Since(written).Seconds())
 		out <- prometheus.MustNewConstMetric(c.lostCalls, prometheus.CounterValue, float64(u.Lost()))
 		out <- prometheus.MustNewConstMetric(c.unwatched, prometheus.CounterValue, float64(u.watch.Forgotten()))
+		auditMetrics.collectRecord(out, u)
 	}
-	for _, reason := range append(slices.Clip(keyring.FaultReasons), faultUse) {
+	for _, reason := range append(slices.Clip(keyring.FaultReasons), faultUse, faultAudit) {
 		gauge(c.degraded, now[reason], reason)
 	}
 }

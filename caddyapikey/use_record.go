@@ -12,6 +12,7 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 
+	"github.com/caddy-apikey/caddy-apikey/audit"
 	"github.com/caddy-apikey/caddy-apikey/keyring"
 	"github.com/caddy-apikey/caddy-apikey/usage"
 )
@@ -94,6 +95,12 @@ type useRecord struct {
 
 	watch   *usage.Watch
 	judging sync.Mutex // held while suspects of the watch are looked at
+
+	trail    audit.CallTrail // nil if the store has none
+	auditing auditing
+	auditErr auditTrouble
+	resuming sync.WaitGroup
+	stop     context.CancelFunc // of that
 }
 
 // noticed returns when all keys were looked at last.
@@ -106,6 +113,7 @@ func (u *useRecord) noticed() time.Time {
 
 // Destruct writes what is left when the last configuration let go of it.
 func (u *useRecord) Destruct() error {
+	u.endResume()
 	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
 	defer cancel()
 	if err := u.Close(ctx); err != nil {
@@ -139,6 +147,9 @@ func (a *App) openUseRecord() error {
 			return nil, err
 		}
 		u := &useRecord{store: store, logger: a.logger, watch: usage.NewWatch()}
+		if u.trail, _ = store.(audit.CallTrail); u.trail != nil {
+			u.resume(time.Now())
+		}
 		u.Recorder = usage.NewRecorder(store, usage.Options{Scrub: scrubSecrets, LastCalls: a.Retain.LastCalls, Added: tellNewPlaces, Written: u.watch.Note})
 		return u, nil
 	})
@@ -153,6 +164,9 @@ func (a *App) openUseRecord() error {
 // which may have found it open. It is called when the configuration runs: what one that is
 // refused says must not throw anything away.
 func (a *App) keepAnew() {
+	if a.trailLog != nil {
+		a.trailLog.app.Store(a)
+	}
 	u := a.use.Load()
 	if u == nil {
 		return
@@ -193,6 +207,11 @@ func (a *App) flushed(ctx context.Context) (usage.Store, error) {
 	if err := u.Flush(ctx); err != nil {
 		return nil, err
 	}
+	if u.trail != nil {
+		if err := u.trail.FlushOutcomes(ctx); err != nil {
+			return nil, err
+		}
+	}
 	return u.store, nil
 }
 
@@ -204,15 +223,16 @@ const maxUnwritten = 10 * time.Second
 
 // UseFaults returns what is wrong with the record of use.
 func (a *App) UseFaults() []keyring.Fault {
-	const effect = "Who uses which key cannot be told, and rules with audit refuse every request"
+	const effect = "Who uses which key cannot be told"
+	faults := a.auditFaults()
 	u := a.use.Load()
 	if u == nil {
-		return []keyring.Fault{{Reason: faultUse, Detail: "no record of use is kept, for a reason that Caddy's log tells. " + effect}}
+		return append(faults, keyring.Fault{Reason: faultUse, Detail: "no record of use is kept, for a reason that Caddy's log tells. " + effect})
 	}
 	if since, err := u.Health(); err != nil && time.Since(since) > maxUnwritten {
-		return []keyring.Fault{{Reason: faultUse, Detail: fmt.Sprintf("nothing was recorded since %s: %v. %s", since.Format(time.RFC3339), err, effect)}}
+		faults = append(faults, keyring.Fault{Reason: faultUse, Detail: fmt.Sprintf("nothing was recorded since %s: %v. %s", since.Format(time.RFC3339), err, effect)})
 	}
-	return nil
+	return faults
 }
 
 // UseRecord returns the record of use with everything counted so far in it.

@@ -15,7 +15,7 @@ import (
 func BenchmarkCreateSequential(b *testing.B) {
 	s := open(b, newPath(b))
 	for n := 0; b.Loop(); n++ {
-		if _, err := s.Apply(b.Context(), []keyring.Mutation{{Key: storetest.Key(n)}}); err != nil {
+		if _, err := s.Apply(b.Context(), []keyring.Mutation{{Key: storetest.Key(n)}}, storetest.Told()); err != nil {
 			b.Fatal(err)
 		}
 	}
@@ -34,7 +34,7 @@ func BenchmarkCreateParallel(b *testing.B) {
 	b.SetParallelism(8)
 	b.RunParallel(func(pb *testing.PB) {
 		for pb.Next() {
-			if _, err := s.Apply(b.Context(), []keyring.Mutation{{Key: storetest.Key(<-next)}}); err != nil {
+			if _, err := s.Apply(b.Context(), []keyring.Mutation{{Key: storetest.Key(<-next)}}, storetest.Told()); err != nil {
 				b.Fatal(err)
 			}
 		}
@@ -52,7 +52,7 @@ func BenchmarkImport200k(b *testing.B) {
 		b.StopTimer()
 		s := open(b, newPath(b))
 		b.StartTimer()
-		if _, err := s.Apply(b.Context(), mutations); err != nil {
+		if _, err := s.Apply(b.Context(), mutations, storetest.Told()); err != nil {
 			b.Fatal(err)
 		}
 		b.StopTimer()
@@ -101,7 +101,7 @@ func million(b *testing.B) string {
 	path := newPath(b)
 	s := open(b, path)
 	for i := range 10 {
-		if _, err := s.Apply(b.Context(), keys(i*100_000, 100_000)); err != nil {
+		if _, err := s.Apply(b.Context(), keys(i*100_000, 100_000), storetest.Told()); err != nil {
 			b.Fatal(err)
 		}
 	}
