@@ -101,6 +101,9 @@ func TestKeyFromManyAddresses(t *testing.T) {
 		t.Error("the log does not tell, or has the token")
 	}
 
+	if trail := string(r.Manage("GET", "/audit?key="+id, "").Body); !strings.Contains(trail, `"actor":"server"`) {
+		t.Errorf("the trail does not say that the server did it: %s", trail)
+	}
 	if answer := r.Manage("POST", "/keys/"+id+"/resume", ""); answer.Status != 200 {
 		t.Fatalf("%s", answer.Body)
 	}
