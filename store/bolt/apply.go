@@ -25,7 +25,7 @@ const maxGroup = 4096
 type call struct {
 	mutations []keyring.Mutation
 	entries   []audit.Entry // without their places
-	chore     func(*group) error
+	chore     func(*group) error // in place of both: something else to write
 	err       error          // set when it was refused
 	cursor    keyring.Cursor // set when it was committed
 	done      chan struct{}
