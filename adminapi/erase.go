@@ -12,6 +12,7 @@ import (
 type eraseInput struct {
 	Key    member[text] `json:"key"`
 	Owner  member[text] `json:"owner"`
+	Org    member[text] `json:"org"`
 	DryRun member[bool] `json:"dry_run"`
 }
 
@@ -34,9 +35,15 @@ func (c *call) erase() error {
 	if err := c.decode(&in); err != nil {
 		return err
 	}
-	ctx, e := c.r.Context(), keyring.Erasure{Key: string(in.Key.value), Owner: string(in.Owner.value)}
-	if (e.Key == "") == (e.Owner == "") {
-		return badField("key", "give the id of one key, or an owner, one of them")
+	ctx, e := c.r.Context(), keyring.Erasure{Key: string(in.Key.value), Owner: string(in.Owner.value), Org: string(in.Org.value)}
+	given := 0
+	for _, about := range []string{e.Key, e.Owner, e.Org} {
+		if about != "" {
+			given++
+		}
+	}
+	if given != 1 {
+		return badField("key", "give the id of one key, an owner, or an org, one of them")
 	}
 	if err := c.keys.FindErasable(ctx, &e); err != nil {
 		return err

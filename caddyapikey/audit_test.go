@@ -160,7 +160,7 @@ handle {
 			_, _ = io.ReadAll(dial(t, r, "GET /v1/export/panic HTTP/1.1\r\nHost: "+r.Site+"\r\n"+bearer+"\r\n\r\n"))
 		}, 0, 0, true},
 		{"upstream breaks off", func(t *testing.T) {
-			r.Upstream.Respond("HTTP/1.1 200 OK\r\nContent-Length: 100\r\nConnection: close\r\n\r\nhalf")
+			r.Upstream.Respond("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\nno chunk\r\n")
 			defer r.Upstream.Respond("")
 			_, _ = io.ReadAll(dial(t, r, "GET /v1/export/x HTTP/1.1\r\nHost: "+r.Site+"\r\n"+bearer+"\r\n\r\n"))
 		}, 200, 4, true},

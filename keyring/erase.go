@@ -16,6 +16,7 @@ import (
 type Erasure struct {
 	Key   string // one key's
 	Owner string // or all of one owner's
+	Org   string // or what the trail says of an org itself, and not of its keys
 
 	Keys    []string // whose traces are erased
 	Final   []string // of them, those that are over: their own fields are erased, too
@@ -24,8 +25,12 @@ type Erasure struct {
 }
 
 // FindErasable finds what an erasure is about: it fills in its lists.
-// ErrNotFound if there is no such key, or nothing that names the owner.
+// ErrNotFound if there is no such key or org, or nothing that names the owner.
 func (k *Keyring) FindErasable(ctx context.Context, e *Erasure) error {
+	if e.Org != "" {
+		_, err := k.Org(ctx, e.Org)
+		return err
+	}
 	add := func(key *Key) {
 		e.Keys = append(e.Keys, key.ID)
 		if key.State.Final() {
@@ -94,7 +99,8 @@ func (e *Erasure) Matches(count *int) func(*audit.Entry) bool {
 	return func(entry *audit.Entry) bool {
 		about := entry.About()
 		// That the erasure itself was asked for is no trace of the key.
-		if about.Action == actionErase || !mine[about.Key] && !e.names(entry) {
+		chosen := mine[about.Key] || e.names(entry) || e.Org != "" && about.Key == "" && about.Org == e.Org
+		if about.Action == actionErase || !chosen {
 			return false
 		}
 		*count++
@@ -147,6 +153,9 @@ func (k *Keyring) EraseFields(ctx context.Context, e *Erasure) error {
 
 func (e *Erasure) entries(ctx context.Context, k *Keyring, ids []string, fields audit.Changes) (entries []audit.Draft) {
 	now := k.clock.time()
+	if e.Org != "" {
+		return []audit.Draft{audit.Action{Name: actionErase, Org: e.Org}.Draft(ctx, now)}
+	}
 	for some := range slices.Chunk(ids, audit.MaxKeys) {
 		a := audit.Action{Name: actionErase, Keys: some, Count: len(ids), Personal: fields}
 		entries = append(entries, a.Draft(ctx, now))

@@ -2,7 +2,6 @@ package keyring
 
 import (
 	"context"
-	"fmt"
 	"io"
 	"slices"
 
@@ -92,16 +91,11 @@ func importEntries(ctx context.Context, keys []*Key) (entries []audit.Draft) {
 // Trail returns the trail of management actions.
 func (k *Keyring) Trail() audit.Trail { return k.store }
 
-// Backup writes a consistent copy of the store to w. That somebody asked for it
-// is recorded first: a copy has everything but the master key.
-func (k *Keyring) Backup(ctx context.Context, w io.Writer) error {
-	if err := k.tell(ctx, audit.Action{Name: actionBackup}); err != nil {
-		return fmt.Errorf("the backup could not be recorded: %w", err)
-	}
-	return k.store.Backup(ctx, w)
+// TellBackup records that somebody asks for a backup, which has everything but
+// the master key.
+func (k *Keyring) TellBackup(ctx context.Context) error {
+	return k.apply(ctx, nil, audit.Action{Name: actionBackup}.Draft(ctx, k.clock.time()))
 }
 
-// tell records an action that changes no record.
-func (k *Keyring) tell(ctx context.Context, a audit.Action) error {
-	return k.apply(ctx, nil, a.Draft(ctx, k.clock.time()))
-}
+// Backup writes a consistent copy of the store to w.
+func (k *Keyring) Backup(ctx context.Context, w io.Writer) error { return k.store.Backup(ctx, w) }

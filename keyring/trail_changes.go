@@ -21,6 +21,7 @@ func changesOfKey(before, after *Key) (plain, personal audit.Changes) {
 	compare(c.personal, "purpose", text(before.Purpose), text(after.Purpose))
 	compareLists(c.personal, "allow", rangeTexts(before.Allow), rangeTexts(after.Allow))
 	compareLists(c.personal, "deny", rangeTexts(before.Deny), rangeTexts(after.Deny))
+	compareLists(c.personal, "origins", before.Origins, after.Origins)
 	compareLists(c.personal, "tags", before.Tags, after.Tags)
 	compareMaps(c.personal, "metadata", before.Metadata, after.Metadata)
 
@@ -32,7 +33,6 @@ func changesOfKey(before, after *Key) (plain, personal audit.Changes) {
 	compare(c.plain, "expires_at", moment(before.ExpiresAt), moment(after.ExpiresAt))
 	compareLists(c.plain, "scopes", before.Scopes, after.Scopes)
 	compareLists(c.plain, "roles", before.Roles, after.Roles)
-	compareLists(c.plain, "origins", before.Origins, after.Origins)
 	compareCredentials(c.plain, before, after)
 	if was, is := viewRotation(before.Rotation), viewRotation(after.Rotation); !before.Rotation.equal(after.Rotation) {
 		c.plain["rotation"] = audit.Change{Before: was, After: is}

@@ -3,9 +3,11 @@
 package bolt_test
 
 import (
+	"bytes"
 	"os"
 	"testing"
 
+	"github.com/caddy-apikey/caddy-apikey/audit"
 	"github.com/caddy-apikey/caddy-apikey/keyring"
 	"github.com/caddy-apikey/caddy-apikey/store/bolt"
 	"github.com/caddy-apikey/caddy-apikey/store/storetest"
@@ -117,4 +119,31 @@ func keys(from, count int) []keyring.Mutation {
 		all[i].Key = storetest.Key(from + i)
 	}
 	return all
+}
+
+// Verifying 100,000 entries of the usual size.
+func BenchmarkVerifyTrail100k(b *testing.B) {
+	if testing.Short() {
+		b.Skip("takes seconds")
+	}
+	s := open(b, newPath(b))
+	some := make([]audit.Draft, 1000)
+	for i := range some {
+		some[i] = audit.Draft{Time: ledgerNow, Payload: bytes.Repeat([]byte("x"), 450), Details: bytes.Repeat([]byte("y"), 200)}
+	}
+	for range 100 {
+		if _, err := s.Apply(b.Context(), nil, some); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ResetTimer()
+	for b.Loop() {
+		if r, err := s.VerifyTrail(b.Context()); err != nil || r.Last != 100_000 || len(r.Faults) > 0 {
+			b.Fatal(r, err)
+		}
+	}
+	b.StopTimer()
+	if st, err := os.Stat(s.Path()); err == nil {
+		b.ReportMetric(float64(st.Size())/100_000, "B/entry")
+	}
 }
