@@ -32,7 +32,7 @@ fuzz: setup
 	scripts/fuzz $(FUZZTIME)
 
 bench:
-	$(GO) test -run '^$$' -bench . -benchmem ./keyring ./hmacsig ./store/bolt ./caddyapikey
+	$(GO) test -run '^$$' -bench . -benchmem ./keyring ./limit ./hmacsig ./store/bolt ./caddyapikey
 
 # FAULTS_RUN takes some of the tests only, by their name. The figures of other
 # numbers (R01, R02, ...) stay in the page; those of one number go together.

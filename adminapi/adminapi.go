@@ -11,6 +11,7 @@ import (
 
 	"github.com/caddy-apikey/caddy-apikey/audit"
 	"github.com/caddy-apikey/caddy-apikey/keyring"
+	"github.com/caddy-apikey/caddy-apikey/limit"
 	"github.com/caddy-apikey/caddy-apikey/usage"
 )
 
@@ -40,6 +41,14 @@ type app interface {
 	UseRecord(ctx context.Context) (usage.Store, error)
 	// UseFaults returns what is wrong with the record of use.
 	UseFaults() []keyring.Fault
+	// LimitFaults returns what is wrong with the quotas.
+	LimitFaults() []keyring.Fault
+	// KeyLimits returns how the limits of a key stand that has these of its own
+	// and is of this tier; OrgLimits is the same for an org.
+	KeyLimits(id string, own []limit.Limit, tier string) ([]limit.State, error)
+	OrgLimits(name string, own []limit.Limit, tier string) ([]limit.State, error)
+	// HasTier reports whether keys and orgs may be of a tier.
+	HasTier(name string) bool
 	// FollowCalls returns a follower of a key's calls, nil if there can be none.
 	FollowCalls(key string) *usage.Follower
 	// ConfirmWithin is how long after its last use to end a credential asks for

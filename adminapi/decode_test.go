@@ -9,6 +9,7 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/caddy-apikey/caddy-apikey/keyring"
+	"github.com/caddy-apikey/caddy-apikey/limit"
 )
 
 // Bodies that some decoders accept, or that set what is not the caller's.
@@ -110,7 +111,6 @@ func TestCreateRefusesBody(t *testing.T) {
 // What is refused is never repeated: it could be a secret in the wrong place.
 func TestErrorsNeverRepeatBodies(t *testing.T) {
 	const secret = "ck_0123456789abcdefghijABCDEFGHIJ0123456789abcdefghijk"
-	hasRole := func(string) bool { return false }
 	newServer(t)
 	kr := testKeyring.Load()
 	for _, body := range []string{
@@ -122,7 +122,7 @@ func TestErrorsNeverRepeatBodies(t *testing.T) {
 		err := decodeObject([]byte(body), &in)
 		if err == nil {
 			var k keyring.Key
-			err = in.apply(&k, hasRole)
+			err = in.apply(&k, new(testApp))
 		}
 		var issue keyring.Issue
 		if err == nil {
@@ -158,15 +158,14 @@ func FuzzDecodeKeyInput(f *testing.F) {
 	for _, seed := range []string{
 		`{}`, `{"name":"x","scopes":["a:read"],"metadata":{"a":"b"}}`, `{"allow":["10.0.0.0/8","::1"],"deny":[]}`,
 		`{"not_before":null,"expires_at":"2090-01-01T00:00:00.5+02:00"}`, `{"roles":["reader"],"tags":["a","b"],"signing":"off"}`,
-		`{"name":"x","name":"y"}`, `{"NAME":"x"}`, `{"name":1e400}`, `[[[[`, `{"credential":{"kind":"token"}}`, `{"metadata":{"a":null}}`, "{\"name\":\"\xff\"}",
+		`{"name":"x","name":"y"}`, `{"NAME":"x"}`, `{"name":1e400}`, `[[[[`, `{"credential":{"kind":"token"}}`, `{"metadata":{"a":null}}`, `{"limits":["5/month","100/90s"]}`, "{\"name\":\"\xff\"}",
 	} {
 		f.Add([]byte(seed))
 	}
-	any := func(string) bool { return true }
 	f.Fuzz(func(t *testing.T, body []byte) {
 		var first keyring.Key
 		var in createInput
-		if decodeObject(body, &in) != nil || in.apply(&first, any) != nil {
+		if decodeObject(body, &in) != nil || in.apply(&first, anyDefined{}) != nil {
 			return
 		}
 		answer, err := json.Marshal(struct {
@@ -175,6 +174,7 @@ func FuzzDecodeKeyInput(f *testing.F) {
 			Owner     string            `json:"owner"`
 			Purpose   string            `json:"purpose"`
 			Tier      string            `json:"tier"`
+			Limits    []string          `json:"limits"`
 			Scopes    []string          `json:"scopes"`
 			Roles     []string          `json:"roles"`
 			Allow     []string          `json:"allow"`
@@ -185,7 +185,7 @@ func FuzzDecodeKeyInput(f *testing.F) {
 			Metadata  map[string]string `json:"metadata"`
 			NotBefore *string           `json:"not_before"`
 			ExpiresAt *string           `json:"expires_at"`
-		}{first.Name, first.Org, first.Owner, first.Purpose, first.Tier, first.Scopes, first.Roles, viewAddrs(first.Allow), viewAddrs(first.Deny),
+		}{first.Name, first.Org, first.Owner, first.Purpose, first.Tier, limit.Texts(first.Limits), first.Scopes, first.Roles, viewAddrs(first.Allow), viewAddrs(first.Deny),
 			first.Origins, first.Signing, first.Tags, first.Metadata, viewLimit(first.NotBefore), viewLimit(first.ExpiresAt)})
 		if err != nil {
 			t.Fatalf("%q was accepted and cannot be written: %v", body, err)
@@ -195,7 +195,7 @@ func FuzzDecodeKeyInput(f *testing.F) {
 		if err := decodeObject(answer, &again); err != nil {
 			t.Fatalf("%q became %s: %v", body, answer, err)
 		}
-		if err := again.apply(&second, any); err != nil {
+		if err := again.apply(&second, anyDefined{}); err != nil {
 			t.Fatalf("%q became %s: %v", body, answer, err)
 		}
 		normalize(&first)
@@ -205,6 +205,12 @@ func FuzzDecodeKeyInput(f *testing.F) {
 		}
 	})
 }
+
+// anyDefined is a configuration that defines everything.
+type anyDefined struct{}
+
+func (anyDefined) HasRole(string) bool { return true }
+func (anyDefined) HasTier(string) bool { return true }
 
 // normalize makes "none" one value.
 func normalize(k *keyring.Key) {

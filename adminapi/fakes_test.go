@@ -12,6 +12,7 @@ import (
 
 	"github.com/caddy-apikey/caddy-apikey/audit"
 	"github.com/caddy-apikey/caddy-apikey/keyring"
+	"github.com/caddy-apikey/caddy-apikey/limit"
 	"github.com/caddy-apikey/caddy-apikey/lockout"
 	"github.com/caddy-apikey/caddy-apikey/usage"
 )
@@ -75,6 +76,7 @@ func (a *testApp) Keyring() *keyring.Keyring {
 func (a *testApp) TokenPrefix() string      { return "ck" }
 func (a *testApp) Sealer() *keyring.Sealer  { return testSealer }
 func (a *testApp) HasRole(name string) bool { return name == "reader" }
+func (a *testApp) HasTier(name string) bool { return name != "mistyped" }
 func (a *testApp) KeysInQuery() bool        { return false }
 
 func (a *testApp) UseRecord(ctx context.Context) (usage.Store, error) {
@@ -87,6 +89,7 @@ func (a *testApp) UseRecord(ctx context.Context) (usage.Store, error) {
 
 func (a *testApp) FollowCalls(key string) *usage.Follower { return testUse.Load().Follow(key) }
 func (a *testApp) UseFaults() []keyring.Fault             { return nil }
+func (a *testApp) LimitFaults() []keyring.Fault           { return nil }
 func (a *testApp) ConfirmWithin() time.Duration           { return 24 * time.Hour }
 func (a *testApp) RoleGrants() keyring.Roles              { return testRoles }
 
@@ -100,6 +103,19 @@ func (a *testApp) PolicyRules() []usage.Rule {
 }
 
 func (a *testApp) Emit(string, map[string]any) {}
+
+// testLimits is what every testApp has counted.
+var testLimits = limit.New(nil)
+
+func (a *testApp) KeyLimits(id string, own []limit.Limit, tier string) ([]limit.State, error) {
+	return testLimits.Look(limit.Carrier{Name: []byte(id), Own: own, Tier: testTiers[tier]}, false)
+}
+
+func (a *testApp) OrgLimits(name string, own []limit.Limit, tier string) ([]limit.State, error) {
+	return testLimits.Look(limit.Carrier{Name: []byte(name), Own: own, Tier: testTiers[tier]}, true)
+}
+
+var testTiers = map[string][]limit.Limit{"gold": {{Amount: 5, Span: 1}, {Amount: 1000, Span: limit.Month}}}
 
 // testLockouts stands for the app of the lockouts.
 type testLockouts struct{ guard *lockout.Guard }

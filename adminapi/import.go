@@ -49,7 +49,7 @@ func (c *call) importKeys() error {
 	// Caddy's admin server gives a body 10 seconds. A connection that cannot be
 	// told otherwise keeps them.
 	_ = http.NewResponseController(c.w).SetReadDeadline(time.Now().Add(importTimeout))
-	imports, dryRun, err := decodeImport(http.MaxBytesReader(c.w, c.r.Body, maxImportBody), c.app.HasRole)
+	imports, dryRun, err := decodeImport(http.MaxBytesReader(c.w, c.r.Body, maxImportBody), c.app)
 	if err != nil {
 		return importError(err)
 	}
@@ -93,7 +93,7 @@ func importError(err error) error {
 
 // decodeImport reads {"dry_run":…,"keys":[…]} entry by entry, so that what is
 // in memory is the keys and never the text.
-func decodeImport(body io.Reader, hasRole func(string) bool) (imports []keyring.Import, dryRun bool, err error) {
+func decodeImport(body io.Reader, defined definitions) (imports []keyring.Import, dryRun bool, err error) {
 	entries := &entryReader{r: body, left: maxEntry}
 	dec := jsontext.NewDecoder(entries, strict)
 	if dec.PeekKind() != '{' {
@@ -112,7 +112,7 @@ func decodeImport(body io.Reader, hasRole func(string) bool) (imports []keyring.
 		}
 		switch name := name.String(); name {
 		case "keys":
-			imports, err = decodeEntries(dec, entries, hasRole)
+			imports, err = decodeEntries(dec, entries, defined)
 		case "dry_run":
 			var m member[bool]
 			err = json.UnmarshalDecode(dec, &m, strict)
@@ -136,7 +136,7 @@ func decodeImport(body io.Reader, hasRole func(string) bool) (imports []keyring.
 	return imports, dryRun, nil
 }
 
-func decodeEntries(dec *jsontext.Decoder, entries *entryReader, hasRole func(string) bool) ([]keyring.Import, error) {
+func decodeEntries(dec *jsontext.Decoder, entries *entryReader, defined definitions) ([]keyring.Import, error) {
 	if dec.PeekKind() != '[' {
 		if _, err := dec.ReadToken(); err != nil {
 			return nil, err
@@ -159,7 +159,7 @@ func decodeEntries(dec *jsontext.Decoder, entries *entryReader, hasRole func(str
 		if err := json.UnmarshalDecode(dec, &entry, strict); err != nil {
 			return nil, err
 		}
-		in, err := entry.read(hasRole)
+		in, err := entry.read(defined)
 		if err != nil {
 			return nil, atEntry(len(imports), err)
 		}
@@ -171,7 +171,7 @@ func decodeEntries(dec *jsontext.Decoder, entries *entryReader, hasRole func(str
 }
 
 // read checks one entry as far as HTTP is concerned.
-func (e *importEntry) read(hasRole func(string) bool) (keyring.Import, error) {
+func (e *importEntry) read(defined definitions) (keyring.Import, error) {
 	in := keyring.Import{
 		Token:     keyring.NewSecret(string(e.Token.value)),
 		Secret:    keyring.NewSecret(string(e.Secret.value)),
@@ -183,7 +183,7 @@ func (e *importEntry) read(hasRole func(string) bool) (keyring.Import, error) {
 			return in, err
 		}
 	}
-	if err := e.apply(&in.Key, hasRole); err != nil {
+	if err := e.apply(&in.Key, defined); err != nil {
 		return in, err
 	}
 	if e.SHA256.present {

@@ -22,6 +22,7 @@ type keyInput struct {
 	Owner     member[text]            `json:"owner"`
 	Purpose   member[text]            `json:"purpose"`
 	Tier      member[text]            `json:"tier"`
+	Limits    member[[]text]          `json:"limits"`
 	Scopes    member[[]text]          `json:"scopes"`
 	Roles     member[[]text]          `json:"roles"`
 	Allow     member[[]text]          `json:"allow"`
@@ -67,13 +68,19 @@ type orgInput struct {
 	Tier        member[text]            `json:"tier"`
 	Allow       member[[]text]          `json:"allow"`
 	Deny        member[[]text]          `json:"deny"`
+	Limits      member[[]text]          `json:"limits"`
 	Metadata    member[map[string]text] `json:"metadata"`
 	AllowAnyone member[bool]            `json:"allow_anyone"`
 }
 
-// apply writes the fields that are present into k. hasRole says which roles
-// the running configuration defines.
-func (in *keyInput) apply(k *keyring.Key, hasRole func(string) bool) error {
+// definitions is what the running configuration defines that keys may name.
+type definitions interface {
+	HasRole(name string) bool
+	HasTier(name string) bool // any, where it defines none
+}
+
+// apply writes the fields that are present into k.
+func (in *keyInput) apply(k *keyring.Key, defined definitions) error {
 	setText(&k.Name, in.Name)
 	setText(&k.Org, in.Org)
 	setText(&k.Owner, in.Owner)
@@ -93,16 +100,21 @@ func (in *keyInput) apply(k *keyring.Key, hasRole func(string) bool) error {
 	if err := setAddrs(&k.Deny, "deny", in.Deny); err != nil {
 		return err
 	}
-	if in.Roles.present {
-		return checkRoles(k.Roles, hasRole)
+	if err := setLimits(&k.Limits, in.Limits); err != nil {
+		return err
 	}
-	return nil
+	if in.Roles.present {
+		if err := checkRoles(k.Roles, defined); err != nil {
+			return err
+		}
+	}
+	return checkTier(in.Tier, defined)
 }
 
 // checkRoles refuses a role that grants nothing because it is mistyped.
-func checkRoles(roles []string, hasRole func(string) bool) error {
+func checkRoles(roles []string, defined definitions) error {
 	for i, role := range roles {
-		if !hasRole(role) {
+		if !defined.HasRole(role) {
 			return badField(fmt.Sprintf("roles[%d]", i), "the running configuration defines no role of this name; define it with `role` in the api_keys options, or write scopes instead")
 		}
 	}
@@ -187,11 +199,14 @@ func (in *orgInput) edit(o *keyring.Org) error {
 	if err := setAddrs(&o.Allow, "allow", in.Allow); err != nil {
 		return err
 	}
+	if err := setLimits(&o.Limits, in.Limits); err != nil {
+		return err
+	}
 	return setAddrs(&o.Deny, "deny", in.Deny)
 }
 
-// replace is a PUT: fields that are left out become empty, except that an
-// address list is never emptied by leaving it out.
+// replace is a PUT: fields that are left out become empty, except that what
+// limits the org is never emptied by leaving it out.
 func (in *orgInput) replace(o *keyring.Org) error {
 	const missing = "the org has such a list and this body has none; send the whole list"
 	if !in.Allow.present && len(o.Allow) > 0 {
@@ -199,6 +214,9 @@ func (in *orgInput) replace(o *keyring.Org) error {
 	}
 	if !in.Deny.present && len(o.Deny) > 0 {
 		return badField("deny", missing+", or [] to refuse no address")
+	}
+	if !in.Limits.present && len(o.Limits) > 0 {
+		return badField("limits", missing+", or [] for no limits of its own")
 	}
 	o.Title, o.Tier, o.Metadata = "", "", nil
 	return in.edit(o)

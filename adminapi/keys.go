@@ -50,7 +50,7 @@ func (c *call) createKey() error {
 		return err
 	}
 	var spec keyring.Key
-	if err := in.apply(&spec, c.app.HasRole); err != nil {
+	if err := in.apply(&spec, c.app); err != nil {
 		return err
 	}
 	issue, err := in.Credential.value.issue(c.app)
@@ -86,7 +86,7 @@ func (c *call) patchKey() error {
 	}
 	edits := keyring.Edits{AllowAnyone: in.AllowAnyone.value}
 	key, err := c.keys.Edit(c.r.Context(), c.vars["id"], revision, edits, func(k *keyring.Key) error {
-		return in.apply(k, c.app.HasRole)
+		return in.apply(k, c.app)
 	})
 	if err != nil {
 		return err

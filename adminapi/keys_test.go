@@ -43,7 +43,7 @@ func TestCreateAndShow(t *testing.T) {
 	for _, m := range regexp.MustCompile(`"([a-z_]+)":`).FindAllStringSubmatch(got.body[:strings.Index(got.body, `"credentials"`)], -1) {
 		names = append(names, m[1])
 	}
-	want := strings.Fields("id name org owner purpose state scopes roles allow deny origins signing tier tags metadata contract not_before expires_at created_at updated_at revision")
+	want := strings.Fields("id name org owner purpose state scopes roles allow deny origins signing tier limits tags metadata contract not_before expires_at created_at updated_at revision")
 	if !slices.Equal(names, want) {
 		t.Errorf("fields %v\nwant   %v", names, want)
 	}

@@ -70,8 +70,8 @@ func TestOpenAPISchemas(t *testing.T) {
 	for _, call := range []string{
 		"get /keys", "post /keys", "get /keys/{id}", "patch /keys/{id}", "post /keys/{id}/suspend", "post /keys/{id}/resume", "post /keys/{id}/rotate", "get /keys/{id}",
 		"delete /keys/{id}/rotate", "post /keys/{id}/credentials", "get /keys/{id}/credentials", "delete /keys/{id}/credentials/{n}", "post /import", "post /identify", "post /reseal",
-		"get /orgs", "get /orgs/{org}", "put /orgs/{org}", "patch /orgs/{org}", "post /orgs/{org}/suspend", "post /orgs/{org}/resume", "get /openapi.json",
-		"get /keys/{id}/usage", "get /keys/{id}/suggest", "get /keys/{id}/calls", "get /register", "get /report", "get /observed",
+		"get /orgs", "get /orgs/{org}", "put /orgs/{org}", "get /orgs/{org}/limits", "patch /orgs/{org}", "post /orgs/{org}/suspend", "post /orgs/{org}/resume", "get /openapi.json",
+		"get /keys/{id}/usage", "get /keys/{id}/limits", "get /keys/{id}/suggest", "get /keys/{id}/calls", "get /register", "get /report", "get /observed",
 		"post /lockouts", "get /lockouts", "delete /lockouts/{address}",
 		"post /keys/{id}/revoke", "delete /keys/{id}", "get /backup", "get /health", "get /audit", "get /audit/verify", "post /erase",
 	} {

@@ -74,6 +74,9 @@ func (c *call) writeOrg(edit func(in *orgInput, o *keyring.Org, exists bool) err
 		if mustExist && !exists {
 			return refusal(preconditionFailed, "There is no org of this name, and If-Match: * asks for one.")
 		}
+		if err := checkTier(in.Tier, c.app); err != nil {
+			return err
+		}
 		return edit(&in, o, exists)
 	})
 	if err != nil {

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/caddy-apikey/caddy-apikey/keyring"
+	"github.com/caddy-apikey/caddy-apikey/limit"
 )
 
 // timeFormat is RFC 3339 in UTC with milliseconds, the precision of the store.
@@ -25,6 +26,7 @@ type keyView struct {
 	Origins     []string          `json:"origins"`
 	Signing     keyring.Signing   `json:"signing"`
 	Tier        string            `json:"tier"`
+	Limits      []string          `json:"limits"`
 	Tags        []string          `json:"tags"`
 	Metadata    map[string]string `json:"metadata"`
 	NotBefore   *string           `json:"not_before"`
@@ -66,6 +68,7 @@ type orgView struct {
 	Tier      string            `json:"tier"`
 	Allow     []string          `json:"allow"`
 	Deny      []string          `json:"deny"`
+	Limits    []string          `json:"limits"`
 	Metadata  map[string]string `json:"metadata"`
 	CreatedAt string            `json:"created_at"`
 	UpdatedAt string            `json:"updated_at"`
@@ -84,7 +87,7 @@ func viewKey(k *keyring.Key, now time.Time) keyView {
 	v := keyView{
 		ID: k.ID, Name: k.Name, Org: k.Org, Owner: k.Owner, Purpose: k.Purpose, State: k.State,
 		Scopes: k.Scopes, Roles: k.Roles, Allow: viewAddrs(k.Allow), Deny: viewAddrs(k.Deny), Origins: k.Origins,
-		Signing: k.Signing, Tier: k.Tier, Tags: k.Tags, Metadata: k.Metadata,
+		Signing: k.Signing, Tier: k.Tier, Limits: limit.Texts(k.Limits), Tags: k.Tags, Metadata: k.Metadata,
 		NotBefore: viewLimit(k.NotBefore), ExpiresAt: viewLimit(k.ExpiresAt),
 		CreatedAt: viewTime(k.CreatedAt), UpdatedAt: viewTime(k.UpdatedAt),
 		Revision: k.Revision, Credentials: viewCredentials(k),
@@ -122,7 +125,7 @@ func viewRotation(r *keyring.Rotation) *rotationView {
 func viewOrg(o *keyring.Org) orgView {
 	return orgView{
 		Name: o.Name, Title: o.Title, State: o.State, Tier: o.Tier,
-		Allow: viewAddrs(o.Allow), Deny: viewAddrs(o.Deny), Metadata: o.Metadata,
+		Allow: viewAddrs(o.Allow), Deny: viewAddrs(o.Deny), Limits: limit.Texts(o.Limits), Metadata: o.Metadata,
 		CreatedAt: viewTime(o.CreatedAt), UpdatedAt: viewTime(o.UpdatedAt), Revision: o.Revision,
 	}
 }

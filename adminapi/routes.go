@@ -33,6 +33,7 @@ var routes = []route{
 	{method: http.MethodPost, path: "keys/{id}/credentials", serve: (*call).addCredential, event: "api_key_credential_added"},
 	{method: http.MethodDelete, path: "keys/{id}/credentials/{n}", query: forceParam, serve: (*call).endCredential, event: "api_key_credential_ended"},
 	{method: http.MethodGet, path: "keys/{id}/usage", serve: (*call).keyUse, query: spanParams},
+	{method: http.MethodGet, path: "keys/{id}/limits", serve: (*call).keyLimits},
 	{method: http.MethodGet, path: "keys/{id}/suggest", serve: (*call).suggest, query: sinceParams},
 	{method: http.MethodGet, path: "keys/{id}/calls", serve: (*call).keyCalls, query: callParams},
 
@@ -42,6 +43,7 @@ var routes = []route{
 
 	{method: http.MethodGet, path: "orgs", serve: (*call).listOrgs, query: pageParams},
 	{method: http.MethodGet, path: "orgs/{org}", serve: (*call).getOrg},
+	{method: http.MethodGet, path: "orgs/{org}/limits", serve: (*call).orgLimits},
 	{method: http.MethodPut, path: "orgs/{org}", serve: (*call).putOrg, event: "api_key_org_changed"},
 	{method: http.MethodPatch, path: "orgs/{org}", serve: (*call).patchOrg, event: "api_key_org_changed"},
 	{method: http.MethodPost, path: "orgs/{org}/suspend", serve: (*call).suspendOrg, event: "api_key_org_suspended"},

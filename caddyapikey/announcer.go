@@ -191,7 +191,7 @@ func (n *announcer) emit(e event) {
 
 func (n *announcer) drop(e event) {
 	eventCounts.WithLabelValues(e.name, eventDropped).Inc()
-	if e.name != eventRefused && e.name != eventLockout && e.name != eventEnding {
+	if e.name != eventRefused && e.name != eventLockout && e.name != eventEnding && e.name != eventLimit {
 		n.logger.Error("event dropped: event handlers are too slow, or the server is stopping",
 			zap.String("event", e.name), zap.Any("data", e.data))
 	}

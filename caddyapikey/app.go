@@ -44,6 +44,9 @@ type App struct {
 	// Named sets of scopes that keys may hold beside their own.
 	Roles map[string][]string `json:"roles,omitempty"`
 
+	// Limits of the keys and orgs of a tier, by its name.
+	Tiers map[string]*Tier `json:"tiers,omitempty"`
+
 	// How long records of use are kept.
 	Retain *Retain `json:"retain,omitempty"`
 
@@ -67,6 +70,7 @@ type App struct {
 	ctx    caddy.Context
 	store  storeOpener
 	roles  keyring.Roles
+	tiers  map[string]tierLimits
 	logger *zap.Logger
 
 	announcer   *announcer
@@ -85,6 +89,7 @@ type App struct {
 	rings      []*nonces     // for each window that a handler has
 	leftWindow time.Duration // the longest of those that were left in files
 	use        atomic.Pointer[useRecord]
+	limits     atomic.Pointer[limitTable]
 
 	auditLogger *zap.Logger // of the entries of both trails
 	trailLog    *trailLog
@@ -133,6 +138,9 @@ func (a *App) Provision(ctx caddy.Context) error {
 	if a.roles, err = keyring.NewRoles(a.Roles); err != nil {
 		return err
 	}
+	if err := a.provisionTiers(); err != nil {
+		return err
+	}
 	if a.StoreRaw == nil {
 		a.StoreRaw = json.RawMessage(`{"module":"bolt"}`)
 	}
@@ -159,6 +167,7 @@ func (a *App) Provision(ctx caddy.Context) error {
 	if kr := shareOpenKeyring(a.store); kr != nil {
 		a.hold(kr)
 		a.shareUseRecord()
+		a.shareLimits()
 		return a.useMasterKey(kr)
 	}
 	return nil
@@ -171,6 +180,9 @@ func (a *App) Start() error {
 		return err
 	}
 	if err := a.openRings(a.Keyring()); err != nil {
+		return err
+	}
+	if err := a.openLimits(); err != nil {
 		return err
 	}
 	if err := a.openUseRecord(); err != nil {
@@ -248,7 +260,7 @@ func (a *App) Cleanup() error {
 		return nil
 	}
 	a.held = false
-	return errors.Join(a.releaseRings(), a.releaseAuditLog(), a.releaseUseRecord(), releaseKeyring(a.store))
+	return errors.Join(a.releaseRings(), a.releaseAuditLog(), a.releaseUseRecord(), a.releaseLimits(), releaseKeyring(a.store))
 }
 
 // Keyring returns the keys, or nil while they are not open.

@@ -37,6 +37,10 @@ func parseGlobalOption(d *caddyfile.Dispenser, existing any) (any, error) {
 //	    master_key <placeholder...>
 //	    token_prefix <prefix>
 //	    role <name> <scope...>
+//	    tier <name> {
+//	        limit <limit...>
+//	        org_limit <limit...>
+//	    }
 //	    retain [usage <duration>] [calls <duration>] [last_calls <n>] [audit <duration>]
 //	    expiry_warning <duration>|off
 //	    recent_use <duration>|off
@@ -57,7 +61,7 @@ func (a *App) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	seen := make(map[string]bool)
 	for nesting := d.Nesting(); d.NextBlock(nesting); {
 		option := d.Val()
-		if option != "role" && seen[option] {
+		if option != "role" && option != "tier" && seen[option] {
 			return d.Errf("%s is given twice", option)
 		}
 		seen[option] = true
@@ -121,6 +125,8 @@ func (a *App) unmarshalOption(d *caddyfile.Dispenser, option string) error {
 			a.Roles = make(map[string][]string)
 		}
 		a.Roles[args[0]] = args[1:]
+	case "tier":
+		return a.unmarshalTier(d)
 	case "retain":
 		return a.unmarshalRetain(d)
 	case "expiry_warning":
@@ -135,7 +141,7 @@ func (a *App) unmarshalOption(d *caddyfile.Dispenser, option string) error {
 		if hint := globalHint(option); hint != "" {
 			return d.Errf("%s: %s", option, hint)
 		}
-		return d.Errf("unknown option %q: write store, token_prefix, role, master_key, retain, expiry_warning, recent_use, unused_after or anomaly", option)
+		return d.Errf("unknown option %q: write store, token_prefix, role, tier, master_key, retain, expiry_warning, recent_use, unused_after or anomaly", option)
 	}
 	return nil
 }

@@ -2,6 +2,7 @@ package caddyapikey
 
 import (
 	"net/http"
+	"strconv"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/caddyauth"
@@ -53,11 +54,18 @@ func (a *Authenticator) Authenticate(w http.ResponseWriter, r *http.Request) (ca
 	a.handler.strict.scrub(r.Header)
 	var d decision
 	a.handler.decide(r, &d)
+	if d.why == nil {
+		d.why = a.handler.spend(r, &d)
+	}
+	showLimits(w.Header(), &d)
 	a.handler.record(r, &d, true)
 	var used account // without the answer, which a provider does not see
 	a.handler.openAccount(&used, r, &d)
 	used.close(&d, false, nil)
 	if d.why != nil {
+		if seconds := d.retryAfter(); seconds > 0 {
+			w.Header().Set("Retry-After", strconv.FormatInt(seconds, 10))
+		}
 		doubtCredential(r, d.why)
 		return caddyauth.User{}, false, nil
 	}

@@ -36,6 +36,14 @@ func TestAuthenticatorInNativeJSON(t *testing.T) {
 			t.Errorf("%s: status %d", name, got.Status)
 		}
 	}
+	// Limits hold here, too.
+	_, limited := r.Create(`{"name":"x","scopes":["contacts:read"],"limits":["2/1h"]}`)
+	for i, want := range []int{200, 200, 401} {
+		got := r.Get("/", "X-Key: "+limited)
+		if got.Status != want || got.Header.Get("RateLimit") == "" || (got.Header.Get("Retry-After") == "") != (want == 200) {
+			t.Errorf("request %d with a limit: %d %v", i, got.Status, got.Header)
+		}
+	}
 	// Whoever ends a key has to be told that it is in use, here as everywhere.
 	if got := r.Manage("POST", "/keys/"+id+"/revoke?force=", ""); got.Status != 400 {
 		t.Errorf("an empty force: status %d %s", got.Status, got.Body)

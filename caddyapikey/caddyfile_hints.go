@@ -33,6 +33,10 @@ func optionHint(word string) string {
 		return "write `mode " + word + "`"
 	case "path", "method", "host", "remote_ip", "client_ip":
 		return "define a matcher beside api_key, such as `@mine " + word + " …`, and write `require @mine` here"
+	case "limit", "limits", "quota":
+		return "belongs to a key or an org, set in the admin API, or to a tier: write `tier <name> {` and a line `limit 100/1s 1000000/month` into `api_keys { … }` in the global options"
+	case "cost":
+		return "belongs to a rule: write it into the block of a `require`"
 	case "rate_limit":
 		return "is a directive of its own: write it beside api_key, with `key {http.auth.user.id}`"
 	}
@@ -51,6 +55,8 @@ func conditionHint(word string) string {
 		return "a rule asks for scopes; a role is what a key holds, set where keys are created"
 	case "path", "method", "host", "match":
 		return "write the matcher on the line of the rule, such as `require @name {`"
+	case "cost": // it is one
+		return ""
 	}
 	return optionHint(word)
 }

@@ -7,6 +7,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	"github.com/caddy-apikey/caddy-apikey/keyring"
+	"github.com/caddy-apikey/caddy-apikey/limit"
 )
 
 // decision is what was found out about one request. why is nil if it may pass.
@@ -20,6 +21,9 @@ type decision struct {
 	key    keyring.Proven // zero: no credential, or an unknown one
 	signed signature      // that the key proved itself by, nil for a token
 	rules  ruleSet        // the rules that matched
+
+	cost   uint64        // in units of limits
+	limits []limit.State // of the key and its org, once they were asked
 
 	filled []string // the scopes it needed that placeholders had filled in
 
@@ -77,6 +81,7 @@ func (h *Handler) decide(r *http.Request, d *decision) {
 		d.why = h.matchFailed(err)
 		return
 	}
+	d.cost = policy.total()
 	if policy.public {
 		d.public = true
 		return

@@ -20,6 +20,9 @@ func (h *Handler) logRefusal(r *http.Request, d *decision, enforced bool) {
 	if d.why == exposedKey {
 		level = zapcore.WarnLevel // a secret that must not travel has travelled
 	}
+	if d.why == overLimit {
+		level = zapcore.DebugLevel // routine, and as often as the caller likes; an event tells once an hour
+	}
 	if !enforced {
 		level, message = zapcore.InfoLevel, "would be refused"
 	}

@@ -164,8 +164,9 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 }
 
 // ServeHTTP decides about one request: strict checks, the rules that match,
-// exactly one credential, the key in force, its address list, its scopes, audit
-// if asked; then it strips the credential, sets the identity and hands on.
+// exactly one credential, the key in force, its address list, its scopes, its
+// limits, audit if asked; then it strips the credential, sets the identity and
+// hands on.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) (err error) {
 	h.owned.remove(r.Header)
 	enforced := h.Mode == modeEnforce
@@ -183,11 +184,19 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 			defer d.done()
 			d.why = h.settle(r, &d)
 		}
+		if d.why == nil {
+			d.why = h.spend(r, &d)
+		}
 		if h.mustAudit(&d) {
-			h.audit(r, &d)
+			if h.audit(r, &d); d.why != nil && enforced {
+				h.giveBack(&d)
+			}
 		}
 	}
 	h.record(r, &d, enforced)
+	if enforced {
+		showLimits(w.Header(), &d)
+	}
 	var a account
 	h.openAccount(&a, r, &d)
 	defer func() {

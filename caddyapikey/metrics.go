@@ -22,7 +22,7 @@ import (
 var metrics = newCollector()
 
 type collector struct {
-	decisions, keys, credentials, orgs, damaged, revision, age, degraded, generation, useAge, lostCalls, unwatched *prometheus.Desc
+	decisions, keys, credentials, orgs, damaged, revision, age, degraded, generation, useAge, lostCalls, carriers, unwatched *prometheus.Desc
 
 	commits      prometheus.Histogram
 	commitErrors *prometheus.CounterVec
@@ -51,6 +51,7 @@ func newCollector() *collector {
 		useAge:      desc("use_age_seconds", "Time since the record of use was written to last, or found nothing to write."),
 		lostCalls:   desc("calls_lost_total", "Calls that are not in the list of calls because too many came at once; they are counted nevertheless."),
 		unwatched:   desc("anomaly_forgotten_total", "Times that a key's use was forgotten while it was looked at for anomalies, because too many keys were in use."),
+		carriers:    desc("limit_carriers", "Keys, and orgs, of which it is counted what they spend of their limits.", "kind"),
 		generation:  desc("config_generation", "How many configurations with API keys the process has started."),
 		commits: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name:    "caddy_api_keys_store_commit_duration_seconds",
@@ -65,7 +66,7 @@ func newCollector() *collector {
 	for _, e := range commitFaults {
 		c.commitErrors.WithLabelValues(e.name)
 	}
-	for _, name := range []string{eventRefused, eventExposed, eventEnding, eventNewAddress, eventAuditDown, eventAnomaly} {
+	for _, name := range []string{eventRefused, eventExposed, eventEnding, eventNewAddress, eventAuditDown, eventLimit, eventAnomaly} {
 		for _, result := range []string{eventEmitted, eventSuppressed, eventDropped, eventPanicked} {
 			eventCounts.WithLabelValues(name, result)
 		}
@@ -97,7 +98,7 @@ func (c *collector) committed(took time.Duration, err error) {
 
 // Describe implements prometheus.Collector.
 func (c *collector) Describe(out chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{c.decisions, c.keys, c.credentials, c.orgs, c.damaged, c.revision, c.age, c.degraded, c.generation, c.useAge, c.lostCalls, c.unwatched} {
+	for _, d := range []*prometheus.Desc{c.decisions, c.keys, c.credentials, c.orgs, c.damaged, c.revision, c.age, c.degraded, c.generation, c.useAge, c.lostCalls, c.carriers, c.unwatched} {
 		out <- d
 	}
 	c.commits.Describe(out)
@@ -137,8 +138,13 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 	gauge(c.damaged, float64(stats.Damaged))
 	gauge(c.revision, float64(stats.Revision))
 	gauge(c.age, stats.Age.Seconds())
+	if t := app.limits.Load(); t != nil {
+		limitedKeys, limitedOrgs := t.Size()
+		gauge(c.carriers, float64(limitedKeys), "key")
+		gauge(c.carriers, float64(limitedOrgs), "org")
+	}
 	now := make(map[string]float64)
-	for _, fault := range append(kr.Health(), app.UseFaults()...) {
+	for _, fault := range slices.Concat(kr.Health(), app.UseFaults(), app.LimitFaults()) {
 		now[fault.Reason] = 1
 	}
 	if u := app.use.Load(); u != nil {
@@ -148,7 +154,7 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 		out <- prometheus.MustNewConstMetric(c.unwatched, prometheus.CounterValue, float64(u.watch.Forgotten()))
 		auditMetrics.collectRecord(out, u)
 	}
-	for _, reason := range append(slices.Clip(keyring.FaultReasons), faultUse, faultAudit) {
+	for _, reason := range append(slices.Clip(keyring.FaultReasons), faultUse, faultAudit, faultQuotas) {
 		gauge(c.degraded, now[reason], reason)
 	}
 }

@@ -35,12 +35,14 @@ type logFields struct {
 	why   *refusal
 	key   keyring.Proven
 	rules ruleSet
+
+	limits []string // that had no room
 }
 
 func (h *Handler) addLogFields(r *http.Request, d *decision) {
 	extra, ok := r.Context().Value(caddyhttp.ExtraLogFieldsCtxKey).(*caddyhttp.ExtraLogFields)
 	if ok {
-		extra.Add(zap.Inline(&logFields{h, d.why, d.key, d.rules}))
+		extra.Add(zap.Inline(&logFields{h, d.why, d.key, d.rules, d.violated()}))
 	}
 }
 
@@ -58,6 +60,9 @@ func (f *logFields) MarshalLogObject(enc zapcore.ObjectEncoder) error {
 		if org := f.key.Org(); org != "" {
 			enc.AddString("api_key_org", org)
 		}
+	}
+	if len(f.limits) > 0 {
+		zap.Strings("api_key_limits", f.limits).AddTo(enc)
 	}
 	if names := f.h.ruleNames(&f.rules); len(names) > 0 {
 		zap.Strings("api_key_rule", names).AddTo(enc)

@@ -70,6 +70,8 @@ var (
 	wrongOrigin     = &refusal{"origin_not_allowed", http.StatusForbidden, "Origin not allowed", "The API key may only be used by pages of the origins it lists.", true}
 	noRule          = &refusal{"no_rule", http.StatusForbidden, "Not allowed", "No rule lets an API key do this here.", true}
 	missingScope    = &refusal{"insufficient_scope", http.StatusForbidden, "Insufficient scope", "The API key lacks a scope that this request requires.", true}
+	overLimit       = &refusal{"quota-exceeded", http.StatusTooManyRequests, "Limit reached", "The API key, or its organisation, has no room left for this request; see Retry-After.", true}
+	quotasDown      = &refusal{"quotas_unavailable", http.StatusServiceUnavailable, "Cannot decide", "What the API key has spent cannot be recorded at the moment; try again shortly.", true}
 	unresolvedScope = &refusal{"unresolved_scope", http.StatusForbidden, "Insufficient scope", "A part of the request that decides the required scope is empty.", true}
 )
 
@@ -114,6 +116,8 @@ type problem struct {
 	Detail string `json:"detail"`
 	Check  string `json:"check,omitempty"`          // the strict check that failed
 	Scope  string `json:"required_scope,omitempty"` // the scope that is missing
+
+	Violated []string `json:"violated-policies,omitempty"` // the limits without room
 }
 
 // allowedMethods is the Allow header of a 405.
@@ -137,7 +141,11 @@ func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, d *decision) er
 	case http.StatusServiceUnavailable:
 		header.Set("Retry-After", strconv.Itoa(h.retryAfter(d.why)))
 	case http.StatusTooManyRequests:
-		header.Set("Retry-After", strconv.Itoa(h.retryAfter(d.why)))
+		wait := d.retryAfter()
+		if d.why != overLimit {
+			wait = int64(h.retryAfter(d.why))
+		}
+		header.Set("Retry-After", strconv.FormatInt(wait, 10))
 	case http.StatusMethodNotAllowed:
 		header.Set("Allow", allowedMethods)
 	}
@@ -194,7 +202,8 @@ var plainProblems sync.Map // []byte by *refusal
 
 // problem returns the body of the answer.
 func (d *decision) problem() ([]byte, error) {
-	if d.failed == nil && d.scope == "" {
+	plain := d.failed == nil && d.scope == "" && d.why != overLimit
+	if plain {
 		if body, ok := plainProblems.Load(d.why); ok {
 			return body.([]byte), nil
 		}
@@ -206,11 +215,14 @@ func (d *decision) problem() ([]byte, error) {
 		Detail: d.why.detail,
 		Scope:  d.scope,
 	}
+	if d.why == overLimit {
+		p.Violated = d.violated()
+	}
 	if d.failed != nil {
 		p.Check, p.Detail = d.failed.name, d.failed.detail
 	}
 	body, err := json.Marshal(p)
-	if err == nil && d.failed == nil && d.scope == "" {
+	if err == nil && plain {
 		plainProblems.Store(d.why, body)
 	}
 	return body, err

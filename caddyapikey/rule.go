@@ -9,6 +9,8 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/caddy-apikey/caddy-apikey/limit"
 )
 
 // Values of Rule.Access.
@@ -52,6 +54,10 @@ type Rule struct {
 
 	// The call must be durably recorded before the upstream sees it.
 	Audit bool `json:"audit,omitempty"`
+
+	// How many units of its limits a request costs, 0 to 1,000,000. Of the rules
+	// that match and have a cost, the highest counts. Default: 1, if none has one.
+	Cost *uint64 `json:"cost,omitempty"`
 
 	// What kind of data the rule gives access to, for the register of
 	// processing.
@@ -111,7 +117,7 @@ func (rule *Rule) provision(ctx caddy.Context) error {
 	switch rule.Access {
 	case accessRequire:
 	case accessPublic, accessOptional:
-		if len(rule.Scopes) > 0 || rule.Signed || rule.Audit || rule.SignedBody != "" || rule.BodyLimit != 0 {
+		if len(rule.Scopes) > 0 || rule.Signed || rule.Audit || rule.SignedBody != "" || rule.BodyLimit != 0 || rule.Cost != nil {
 			return fmt.Errorf("%s takes no scopes and conditions; write `require` for those", rule.Access)
 		}
 	default:
@@ -119,6 +125,9 @@ func (rule *Rule) provision(ctx caddy.Context) error {
 	}
 	if err := checkSignedBody(rule.SignedBody); err != nil {
 		return err
+	}
+	if rule.Cost != nil && *rule.Cost > limit.MaxCost {
+		return fmt.Errorf("cost %d: at most %d is possible", *rule.Cost, limit.MaxCost)
 	}
 	if rule.BodyLimit != 0 {
 		if err := checkBodyLimit(rule.BodyLimit); err != nil {
@@ -146,6 +155,25 @@ type policy struct {
 	public   bool // one of them exempts it
 	required bool // one of them asks for a key
 	granting bool // one of them, in exact case, lets a key in
+
+	cost   uint64 // the highest of those that have one
+	priced bool   // one of them has
+}
+
+// price takes the cost of a rule that matches. One that only matches because path
+// matchers ignore case makes nothing cheaper.
+func (p *policy) price(rule *Rule, exact bool) {
+	if rule.Cost != nil && (exact || *rule.Cost > 1) {
+		p.cost, p.priced = max(p.cost, *rule.Cost), true
+	}
+}
+
+// total returns what the request costs.
+func (p *policy) total() uint64 {
+	if p.priced {
+		return p.cost
+	}
+	return 1
 }
 
 // anonymous reports whether the request may pass without a key: optional rules
@@ -175,6 +203,7 @@ func (h *Handler) match(r *http.Request, matched *ruleSet) (policy, error) {
 			continue
 		case accessRequire:
 			p.required = true
+			p.price(rule, exact)
 		}
 		p.granting = p.granting || exact
 		matched.add(i)

@@ -85,11 +85,15 @@ func (hd *Handler) unmarshalCondition(h httpcaddyfile.Helper, access string, rul
 		if err := sizeArg(h, &rule.BodyLimit); err != nil {
 			return err
 		}
+	case "cost":
+		if err := costArg(h, rule); err != nil {
+			return err
+		}
 	case "audit":
 		rule.Audit = true
 		return noArgs(h, condition)
 	default:
-		return h.Errf("unknown condition %q: write name, signed, signed_body, body_limit, audit or data", condition)
+		return h.Errf("unknown condition %q: write name, signed, signed_body, body_limit, cost, audit or data", condition)
 	}
 	return noBlock(h)
 }

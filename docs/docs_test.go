@@ -19,6 +19,7 @@ import (
 
 	"github.com/caddy-apikey/caddy-apikey/internal/rig"
 	"github.com/caddy-apikey/caddy-apikey/keyring"
+	"github.com/caddy-apikey/caddy-apikey/limit"
 )
 
 // pages returns the text of every page by its path from the root.
@@ -337,6 +338,7 @@ func TestKeysPage(t *testing.T) {
 		fmt.Sprintf("| one metadata value | %d bytes |", keyring.MaxMetadataLen),
 		fmt.Sprintf("| entries of an address list | %s |", thousands(keyring.MaxAddrs)),
 		fmt.Sprintf("| origins | %d |", keyring.MaxOrigins),
+		fmt.Sprintf("| limits | %d |", limit.MaxLimits),
 		fmt.Sprintf("| credentials | %d live, %d in all;", keyring.MaxLiveCredentials, keyring.MaxCredentials),
 		fmt.Sprintf("| overlap of a rotation | %d days |", int(keyring.MaxOverlap.Hours()/24)),
 		fmt.Sprintf("| one import | %s keys,", thousands(keyring.MaxImport)),

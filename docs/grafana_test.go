@@ -11,7 +11,8 @@ import (
 // Every metric, label and value that the dashboard asks for is there.
 func TestDashboard(t *testing.T) {
 	labels, values, _ := labelsOfMetrics(t)
-	// What this server has not observed, another one has.
+	// What this server has not observed or refused, another one has.
+	values["reason"] = append(values["reason"], "quota-exceeded")
 	values["result"] = append(values["result"], firsts(read(t, "../caddyapikey/metrics.go"), `"(\w+)": +&s\.`)...)
 	var dashboard struct {
 		SchemaVersion int

@@ -146,7 +146,7 @@ func TestFlood(t *testing.T) {
 func TestFloodOfAddresses(t *testing.T) {
 	s := newLayeredServer(t)
 	requests, addresses := int64(amount(10_000, 1_000_000)), int64(amount(1_000, 100_000))
-	s.underFlood("R32", fmt.Sprintf("flood of %d such keys from %d addresses, lockout and rate_limit on", requests, addresses),
+	s.underFlood("R34", fmt.Sprintf("flood of %d such keys from %d addresses, lockout and rate_limit on", requests, addresses),
 		flooding{duration: 10 * time.Minute, most: requests, from: addresses})
 }
 

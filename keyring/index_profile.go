@@ -6,6 +6,8 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+
+	"github.com/caddy-apikey/caddy-apikey/limit"
 )
 
 // profile is what many keys have in common: each different one is kept once,
@@ -18,6 +20,7 @@ type profile struct {
 	allow, deny *Addrs
 	orgSlot     uint32 // of the org table; 0 for none
 
+	limits  []limit.Limit
 	origins []string
 	roles   []string
 	tier    string
@@ -140,6 +143,7 @@ func (t *profiles) newProfile(k *Key) *profile {
 		grants:  scopes.grants,
 		allow:   compileAddrs(slices.Clone(k.Allow)),
 		deny:    compileAddrs(slices.Clone(k.Deny)),
+		limits:  slices.Clone(k.Limits),
 	}
 }
 
@@ -186,7 +190,8 @@ func cloneStrings(list []string) []string {
 func (p *profile) is(k *Key) bool {
 	return p.orgName == k.Org && p.tier == k.Tier && p.signing == knownSigning(k.Signing) &&
 		slices.Equal(p.scopes, k.Scopes) && slices.Equal(p.roles, k.Roles) && slices.Equal(p.origins, k.Origins) &&
-		slices.Equal(p.allow.prefixes(), k.Allow) && slices.Equal(p.deny.prefixes(), k.Deny)
+		slices.Equal(p.allow.prefixes(), k.Allow) && slices.Equal(p.deny.prefixes(), k.Deny) &&
+		slices.Equal(p.limits, k.Limits)
 }
 
 // prefixes returns the list that a was compiled from.
@@ -212,6 +217,10 @@ func (t *profiles) hash(k *Key) uint64 {
 			b = append(b, addr[:]...)
 			b = append(b, byte(p.Bits()), byte(p.Addr().BitLen()))
 		}
+	}
+	for _, l := range k.Limits {
+		b = binary.AppendUvarint(b, l.Amount)
+		b = binary.AppendVarint(b, int64(l.Span))
 	}
 	t.buf = b
 	return maphash.Bytes(t.seed, b)

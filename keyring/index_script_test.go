@@ -7,6 +7,8 @@ import (
 	"net/netip"
 	"slices"
 	"time"
+
+	"github.com/caddy-apikey/caddy-apikey/limit"
 )
 
 // script makes random records. Every key and every digest that was ever in use
@@ -95,6 +97,7 @@ func (sc *script) attributes(k *Key) {
 	k.Roles = [][]string{nil, {"reader"}}[rnd.IntN(2)]
 	k.Tags = [][]string{nil, {"red"}, {"blue", "red"}}[rnd.IntN(3)]
 	k.Metadata = []map[string]string{nil, {"a": "1"}, {"a": "2", "long": string(make([]byte, 300))}}[rnd.IntN(3)]
+	k.Limits = [][]limit.Limit{nil, {{Amount: 5, Span: 1}, {Amount: 7, Span: limit.Day}}}[rnd.IntN(2)]
 	k.Allow = [][]netip.Prefix{nil, {netip.MustParsePrefix("203.0.113.0/24")}}[rnd.IntN(2)]
 	k.Origins = nil
 	for range rnd.IntN(3) {

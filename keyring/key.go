@@ -4,6 +4,8 @@ import (
 	"net/netip"
 	"slices"
 	"time"
+
+	"github.com/caddy-apikey/caddy-apikey/limit"
 )
 
 // State is where a key or an org stands in its life.
@@ -66,6 +68,8 @@ type Key struct {
 	Deny    []netip.Prefix // client addresses refused, before Allow
 	Origins []string       // set for a browser key: the only Origins it is accepted from
 
+	Limits []limit.Limit // how much it may spend; those of its tier hold for other spans
+
 	Signing  Signing
 	Tags     []string
 	Metadata map[string]string
@@ -126,6 +130,7 @@ type Org struct {
 	Tier      string // for keys that have no tier of their own
 	Allow     []netip.Prefix
 	Deny      []netip.Prefix
+	Limits    []limit.Limit // how much its keys may spend together
 	Metadata  map[string]string
 	CreatedAt time.Time
 	UpdatedAt time.Time

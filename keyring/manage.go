@@ -262,6 +262,7 @@ func (k *Key) clone() *Key {
 	c := *k
 	c.Scopes, c.Roles, c.Tags, c.Origins = slices.Clone(k.Scopes), slices.Clone(k.Roles), slices.Clone(k.Tags), slices.Clone(k.Origins)
 	c.Allow, c.Deny = slices.Clone(k.Allow), slices.Clone(k.Deny)
+	c.Limits = slices.Clone(k.Limits)
 	c.Metadata = maps.Clone(k.Metadata)
 	c.Credentials = slices.Clone(k.Credentials)
 	if k.Rotation != nil {
@@ -278,7 +279,7 @@ func (k *Key) equal(o *Key) bool {
 		k.State == o.State && k.Signing == o.Signing &&
 		k.NotBefore.Equal(o.NotBefore) && k.ExpiresAt.Equal(o.ExpiresAt) &&
 		slices.Equal(k.Scopes, o.Scopes) && slices.Equal(k.Roles, o.Roles) && slices.Equal(k.Tags, o.Tags) && slices.Equal(k.Origins, o.Origins) &&
-		slices.Equal(k.Allow, o.Allow) && slices.Equal(k.Deny, o.Deny) && maps.Equal(k.Metadata, o.Metadata) &&
+		slices.Equal(k.Allow, o.Allow) && slices.Equal(k.Deny, o.Deny) && slices.Equal(k.Limits, o.Limits) && maps.Equal(k.Metadata, o.Metadata) &&
 		slices.EqualFunc(k.Credentials, o.Credentials, sameCredential) && k.Rotation.equal(o.Rotation)
 }
 

@@ -117,13 +117,14 @@ func (k *Keyring) Orgs(ctx context.Context, after string, limit int) (orgs []*Or
 func (o *Org) clone() *Org {
 	c := *o
 	c.Allow, c.Deny = slices.Clone(o.Allow), slices.Clone(o.Deny)
+	c.Limits = slices.Clone(o.Limits)
 	c.Metadata = maps.Clone(o.Metadata)
 	return &c
 }
 
 func (o *Org) equal(p *Org) bool {
 	return o.Title == p.Title && o.State == p.State && o.Tier == p.Tier &&
-		slices.Equal(o.Allow, p.Allow) && slices.Equal(o.Deny, p.Deny) && maps.Equal(o.Metadata, p.Metadata)
+		slices.Equal(o.Allow, p.Allow) && slices.Equal(o.Deny, p.Deny) && slices.Equal(o.Limits, p.Limits) && maps.Equal(o.Metadata, p.Metadata)
 }
 
 // Filter selects keys of a list. Every field that is set must hold; deleted

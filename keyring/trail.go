@@ -67,6 +67,7 @@ func orgEntry(ctx context.Context, action string, before, after *Org) audit.Draf
 	c := newComparison()
 	compare(c.plain, "state", text(before.State), text(after.State))
 	compare(c.plain, "tier", text(before.Tier), text(after.Tier))
+	compareLists(c.plain, "limits", limitTexts(before.Limits), limitTexts(after.Limits))
 	compare(c.personal, "title", text(before.Title), text(after.Title))
 	compareLists(c.personal, "allow", rangeTexts(before.Allow), rangeTexts(after.Allow))
 	compareLists(c.personal, "deny", rangeTexts(before.Deny), rangeTexts(after.Deny))

@@ -33,6 +33,7 @@ func changesOfKey(before, after *Key) (plain, personal audit.Changes) {
 	compare(c.plain, "expires_at", moment(before.ExpiresAt), moment(after.ExpiresAt))
 	compareLists(c.plain, "scopes", before.Scopes, after.Scopes)
 	compareLists(c.plain, "roles", before.Roles, after.Roles)
+	compareLists(c.plain, "limits", limitTexts(before.Limits), limitTexts(after.Limits))
 	compareCredentials(c.plain, before, after)
 	if was, is := viewRotation(before.Rotation), viewRotation(after.Rotation); !before.Rotation.equal(after.Rotation) {
 		c.plain["rotation"] = audit.Change{Before: was, After: is}

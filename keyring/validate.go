@@ -64,7 +64,7 @@ func (k *Key) validate() error {
 	for _, list := range []*[]string{&k.Scopes, &k.Roles, &k.Tags, &k.Origins} {
 		*list = canonical(*list)
 	}
-	return nil
+	return checkLimits(&k.Limits)
 }
 
 // validate is Key.validate for an org.
@@ -79,7 +79,7 @@ func (o *Org) validate() error {
 			return err
 		}
 	}
-	return nil
+	return checkLimits(&o.Limits)
 }
 
 // canonical sorts a list and drops repetitions; sets of names are compared and

@@ -85,6 +85,7 @@ var classes = [][]attack{
 	oracles,
 	exhaustion,
 	trail,
+	limits,
 }
 
 // TestAttack runs every case against a server of its own class. Whatever a case

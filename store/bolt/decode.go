@@ -10,6 +10,7 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 
 	"github.com/caddy-apikey/caddy-apikey/keyring"
+	"github.com/caddy-apikey/caddy-apikey/limit"
 )
 
 // decoder decodes records. It hands out the same string for the values that
@@ -142,6 +143,14 @@ func (f *fields) prefixes(list []netip.Prefix) []netip.Prefix {
 		list = make([]netip.Prefix, 0, f.more())
 	}
 	return append(list, f.prefix())
+}
+
+func (f *fields) limits(list []limit.Limit) []limit.Limit {
+	l, err := limit.Parse(string(f.bytes))
+	if err != nil {
+		f.err = errField
+	}
+	return append(list, l)
 }
 
 func (f *fields) entry(d *decoder, m map[string]string) map[string]string {

@@ -8,8 +8,8 @@ import (
 )
 
 const (
-	repeatedInKey = 1<<keyScope | 1<<keyRole | 1<<keyCredential | 1<<keyAllow | 1<<keyDeny | 1<<keyOrigin | 1<<keyTag | 1<<keyMetadata
-	repeatedInOrg = 1<<orgAllow | 1<<orgDeny | 1<<orgMetadata
+	repeatedInKey = 1<<keyScope | 1<<keyRole | 1<<keyCredential | 1<<keyAllow | 1<<keyDeny | 1<<keyOrigin | 1<<keyTag | 1<<keyMetadata | 1<<keyLimit
+	repeatedInOrg = 1<<orgAllow | 1<<orgDeny | 1<<orgMetadata | 1<<orgLimit
 	repeatedInRot = 1 << rotOld
 )
 
@@ -77,6 +77,8 @@ func (d *decoder) keyBytes(k *keyring.Key, f *fields) {
 	case keyRotation:
 		k.Rotation = new(keyring.Rotation)
 		f.nested(d.rotation(k.Rotation, f.bytes))
+	case keyLimit:
+		k.Limits = f.limits(k.Limits)
 	default:
 		f.unknown()
 	}
@@ -180,6 +182,8 @@ func (d *decoder) org(o *keyring.Org, payload []byte) error {
 			o.Deny = f.prefixes(o.Deny)
 		case isBytes && f.num == orgMetadata:
 			o.Metadata = f.entry(d, o.Metadata)
+		case isBytes && f.num == orgLimit:
+			o.Limits = f.limits(o.Limits)
 		default:
 			f.unknown()
 		}

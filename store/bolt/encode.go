@@ -9,6 +9,7 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 
 	"github.com/caddy-apikey/caddy-apikey/keyring"
+	"github.com/caddy-apikey/caddy-apikey/limit"
 )
 
 // The fields of a record, in the protocol buffers wire format. Numbers are
@@ -37,6 +38,7 @@ const (
 	keyMetadata    protowire.Number = 19 // repeated entry
 	keyNotBefore   protowire.Number = 20
 	keyRotation    protowire.Number = 21
+	keyLimit       protowire.Number = 23 // repeated
 	credN          protowire.Number = 1
 	credKind       protowire.Number = 2
 	credHint       protowire.Number = 3
@@ -64,9 +66,10 @@ const (
 	orgAllow       protowire.Number = 15       // repeated
 	orgDeny        protowire.Number = 16       // repeated
 	orgMetadata    protowire.Number = 19       // repeated entry
+	orgLimit       protowire.Number = 23       // repeated
 	fieldState                      = keyState // the same in both, see peek
 	fieldRevision                   = keyRevision
-	maxFieldNumber                  = 21
+	maxFieldNumber                  = 23
 )
 
 func appendKey(b []byte, k *keyring.Key) []byte {
@@ -95,7 +98,7 @@ func appendKey(b []byte, k *keyring.Key) []byte {
 	if k.Rotation != nil {
 		b = appendMessage(b, keyRotation, func(b []byte) []byte { return appendRotation(b, k.Rotation) })
 	}
-	return b
+	return appendStrings(b, keyLimit, limit.Texts(k.Limits))
 }
 
 func appendCredential(b []byte, c *keyring.Credential) []byte {
@@ -134,7 +137,8 @@ func appendOrg(b []byte, o *keyring.Org) []byte {
 	b = appendTime(b, orgUpdatedAt, o.UpdatedAt)
 	b = appendPrefixes(b, orgAllow, o.Allow)
 	b = appendPrefixes(b, orgDeny, o.Deny)
-	return appendEntries(b, orgMetadata, o.Metadata)
+	b = appendEntries(b, orgMetadata, o.Metadata)
+	return appendStrings(b, orgLimit, limit.Texts(o.Limits))
 }
 
 func appendString(b []byte, n protowire.Number, s string) []byte {

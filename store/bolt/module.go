@@ -75,6 +75,9 @@ func (b *Bolt) MasterKeyFile() string { return b.Path + ".master_key" }
 // two runs of the server.
 func (b *Bolt) NonceFile() string { return b.Path + ".nonces" }
 
+// QuotaFile returns where what was spent of quotas is kept.
+func (b *Bolt) QuotaFile() string { return b.Path + ".quotas" }
+
 // OpenStore opens the store; see [Open].
 func (b *Bolt) OpenStore() (keyring.Store, error) {
 	s, err := Open(b.Path, Options{MaxSize: b.MaxSize})

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/caddy-apikey/caddy-apikey/keyring"
+	"github.com/caddy-apikey/caddy-apikey/limit"
 )
 
 var day = time.Date(2026, 3, 1, 12, 30, 15, 123e6, time.UTC)
@@ -46,6 +47,7 @@ func FullKey(n int) *keyring.Key {
 	k.Signing = keyring.SigningRequired
 	k.Tags = []string{"prod", "eu"}
 	k.Metadata = map[string]string{"ticket": "OPS-1", "": "empty name", "empty value": ""}
+	k.Limits = []limit.Limit{{Amount: 100, Span: 1}, {Amount: limit.MaxRate, Span: 5400}, {Amount: limit.MaxQuota, Span: limit.Month}}
 	k.NotBefore, k.ExpiresAt = day.Add(time.Hour), day.AddDate(1, 0, 0)
 	k.Credentials[0].ExpiresAt = day.AddDate(0, 0, 7)
 	k.Credentials = append(k.Credentials,
@@ -66,6 +68,7 @@ func FullOrg(name string) *keyring.Org {
 	o.Allow = []netip.Prefix{netip.MustParsePrefix("203.0.113.0/24")}
 	o.Deny = []netip.Prefix{netip.MustParsePrefix("2001:db8::1/128")}
 	o.Metadata = map[string]string{"crm": "4711"}
+	o.Limits = []limit.Limit{{Amount: 1, Span: 3600}, {Amount: 50000, Span: limit.Day}}
 	return o
 }
 
