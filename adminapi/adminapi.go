@@ -37,8 +37,9 @@ type app interface {
 
 	// UseRecord returns the record of use with everything counted so far in it.
 	UseRecord(ctx context.Context) (usage.Store, error)
-	// UseFaults returns what is wrong with the record of use.
-	UseFaults() []keyring.Fault
+	// Faults returns what is wrong beside the keys: with the record of use, with
+	// deny lists.
+	Faults() []keyring.Fault
 	// FollowCalls returns a follower of a key's calls, nil if there can be none.
 	FollowCalls(key string) *usage.Follower
 	// ConfirmWithin is how long after its last use to end a credential asks for

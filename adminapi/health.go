@@ -30,7 +30,7 @@ func (c *call) health() error {
 	case err != nil:
 		return err
 	default:
-		for _, fault := range append(c.keys.Health(), c.app.UseFaults()...) {
+		for _, fault := range append(c.keys.Health(), c.app.Faults()...) {
 			v.Reasons = append(v.Reasons, faultView{fault.Reason, fault.Detail})
 		}
 		if c.app.KeysInQuery() {

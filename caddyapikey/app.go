@@ -60,6 +60,14 @@ type App struct {
 	// Default: 90 days.
 	UnusedAfter caddy.Duration `json:"unused_after,omitempty"`
 
+	// Client addresses that every api_key handler refuses before it looks at
+	// anything else.
+	Deny *Deny `json:"deny,omitempty"`
+
+	denied       *denied
+	denyFiles    []denyUse // to be given back
+	denyReleased bool
+
 	store  storeOpener
 	roles  keyring.Roles
 	logger *zap.Logger
@@ -122,6 +130,12 @@ func (a *App) Provision(ctx caddy.Context) error {
 	}
 	if a.StoreRaw == nil {
 		a.StoreRaw = json.RawMessage(`{"module":"bolt"}`)
+	}
+	if err := ctx.GetMetricsRegistry().Register(denyMetrics); err != nil {
+		return err
+	}
+	if a.denied, err = a.compileDeny(a.Deny); err != nil {
+		return err
 	}
 	store, err := ctx.LoadModule(a, "StoreRaw")
 	if err != nil {
@@ -227,11 +241,12 @@ func (a *App) Cleanup() error {
 	if a.announcer != nil { // nil if provisioning failed
 		a.announcer.end()
 	}
+	released := a.releaseDenyFiles()
 	if !a.held {
-		return nil
+		return released
 	}
 	a.held = false
-	return errors.Join(a.releaseRings(), a.releaseUseRecord(), releaseKeyring(a.store))
+	return errors.Join(released, a.releaseRings(), a.releaseUseRecord(), releaseKeyring(a.store))
 }
 
 // Keyring returns the keys, or nil while they are not open.

@@ -41,6 +41,9 @@ func parseGlobalOption(d *caddyfile.Dispenser, existing any) (any, error) {
 //	    expiry_warning <duration>|off
 //	    recent_use <duration>|off
 //	    unused_after <duration>|off
+//	    deny <address|range|file...> {
+//	        may_shrink
+//	    }
 //	}
 //
 // Durations take the units of Caddy and y, a year of 365 days.
@@ -52,7 +55,7 @@ func (a *App) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	seen := make(map[string]bool)
 	for nesting := d.Nesting(); d.NextBlock(nesting); {
 		option := d.Val()
-		if option != "role" && seen[option] {
+		if option != "role" && option != "deny" && seen[option] {
 			return d.Errf("%s is given twice", option)
 		}
 		seen[option] = true
@@ -124,11 +127,13 @@ func (a *App) unmarshalOption(d *caddyfile.Dispenser, option string) error {
 		return unmarshalNotice(d, option, &a.RecentUse, "24h")
 	case "unused_after":
 		return unmarshalNotice(d, option, &a.UnusedAfter, "90d")
+	case "deny":
+		return unmarshalDeny(d, &a.Deny)
 	default:
 		if hint := globalHint(option); hint != "" {
 			return d.Errf("%s: %s", option, hint)
 		}
-		return d.Errf("unknown option %q: write store, token_prefix, role, master_key, retain, expiry_warning, recent_use or unused_after", option)
+		return d.Errf("unknown option %q: write store, token_prefix, role, master_key, retain, expiry_warning, recent_use, unused_after or deny", option)
 	}
 	return nil
 }

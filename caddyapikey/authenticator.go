@@ -52,7 +52,9 @@ func (a *Authenticator) Authenticate(w http.ResponseWriter, r *http.Request) (ca
 	}
 	a.handler.strict.scrub(r.Header)
 	var d decision
-	a.handler.decide(r, &d)
+	if !a.handler.denies(r, &d) {
+		a.handler.decide(r, &d)
+	}
 	a.handler.record(r, &d, true)
 	var used account // without the answer, which a provider does not see
 	a.handler.openAccount(&used, r, &d)

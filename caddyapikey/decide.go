@@ -12,6 +12,7 @@ import (
 // decision is what was found out about one request. why is nil if it may pass.
 type decision struct {
 	why    *refusal
+	denied string     // what denies the address: a file, or "range"
 	failed *violation // the strict check that failed
 	scope  string     // the scope that is missing
 

@@ -133,7 +133,7 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 	gauge(c.revision, float64(stats.Revision))
 	gauge(c.age, stats.Age.Seconds())
 	now := make(map[string]float64)
-	for _, fault := range append(kr.Health(), app.UseFaults()...) {
+	for _, fault := range append(kr.Health(), app.Faults()...) {
 		now[fault.Reason] = 1
 	}
 	if u := app.use.Load(); u != nil {
@@ -141,7 +141,7 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 		gauge(c.useAge, time.Since(written).Seconds())
 		out <- prometheus.MustNewConstMetric(c.lostCalls, prometheus.CounterValue, float64(u.Lost()))
 	}
-	for _, reason := range append(slices.Clip(keyring.FaultReasons), faultUse) {
+	for _, reason := range append(slices.Clip(keyring.FaultReasons), faultUse, faultDeny) {
 		gauge(c.degraded, now[reason], reason)
 	}
 }

@@ -72,6 +72,15 @@ var (
 	unresolvedScope = &refusal{"unresolved_scope", http.StatusForbidden, "Insufficient scope", "A part of the request that decides the required scope is empty.", true}
 )
 
+// The refusals of addresses that are denied, before anything else is looked at.
+var (
+	deniedAddress  = &refusal{"denied_address", http.StatusForbidden, "Address denied", "Requests from this address are not served.", false}
+	unknownAddress = &refusal{"unknown_address", http.StatusForbidden, "Address unknown", "Some addresses are not served, and the request does not tell where it comes from.", false}
+)
+
+// denies reports whether a refusal is about the address alone.
+func (why *refusal) denies() bool { return why == deniedAddress || why == unknownAddress }
+
 // lockedOut answers requests of addresses that are locked. Its name is that of
 // draft-ietf-httpapi-ratelimit-headers.
 var lockedOut = &refusal{"abnormal-usage-detected", http.StatusTooManyRequests, "Address locked", "Too many requests from this address were refused. It is locked for a while; see Retry-After.", false}

@@ -25,15 +25,15 @@ const shrinkFrom = 100
 
 // File is a list that a file holds. Its methods may be called at the same time.
 type File struct {
-	path string
-	set  atomic.Pointer[Set]
+	path   string
+	set    atomic.Pointer[Set]
+	status atomic.Pointer[Status]
 
-	mu      sync.Mutex
+	mu      sync.Mutex  // of what follows, and of changes; reading a long list takes a while
 	loaded  fs.FileInfo // of the file that set was read from
 	refused fs.FileInfo // of one that was not taken, for what is in it
 	refusal error       // what that is
 	seen    fs.FileInfo // at the last look
-	status  Status
 }
 
 // Status is how it stands with a file.
@@ -47,6 +47,7 @@ type Status struct {
 // Open reads a file for the first time. mayShrink is that of Look.
 func Open(path string, mayShrink bool) (*File, error) {
 	f := &File{path: path}
+	f.status.Store(new(Status))
 	if err := f.Reload(mayShrink); err != nil {
 		return nil, err
 	}
@@ -60,11 +61,13 @@ func (f *File) Contains(addr netip.Addr) bool { return f.set.Load().Contains(add
 // Path returns the path that Open got.
 func (f *File) Path() string { return f.path }
 
-// Status returns how it stands.
-func (f *File) Status() Status {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return f.status
+// Status returns how it stands. It does not wait either.
+func (f *File) Status() Status { return *f.status.Load() }
+
+func (f *File) setFault(err error) {
+	s := f.Status()
+	s.Fault = err
+	f.status.Store(&s)
 }
 
 // Reload reads the file now, if it is another one than the list in force was read from. On an error that list
@@ -77,7 +80,7 @@ func (f *File) Reload(mayShrink bool) error {
 		err = f.take(mayShrink)
 	}
 	if err == nil {
-		f.status.Fault = nil
+		f.setFault(nil)
 	}
 	return err
 }
@@ -96,13 +99,13 @@ func (f *File) Look(mayShrink bool) (replaced bool) {
 	f.seen = info
 	switch {
 	case err != nil:
-		f.status.Fault = err
+		f.setFault(err)
 		return false
 	case same(info, f.loaded):
-		f.status.Fault = nil
+		f.setFault(nil)
 		return false
 	case same(info, f.refused) && !(mayShrink && isShrunk(f.refusal)):
-		f.status.Fault = f.refusal
+		f.setFault(f.refusal)
 		return false
 	case !same(info, before):
 		return false // perhaps somebody is writing it
@@ -111,7 +114,7 @@ func (f *File) Look(mayShrink bool) (replaced bool) {
 	if errors.Is(err, ErrChanging) {
 		return false
 	}
-	f.status.Fault = err
+	f.setFault(err)
 	return err == nil
 }
 
@@ -173,7 +176,7 @@ func (f *File) take(mayShrink bool) error {
 	}
 	f.set.Store(set)
 	f.loaded, f.refused, f.refusal = before, nil, nil
-	f.status.Entries, f.status.LoadedAt, f.status.Written = set.Len(), time.Now(), before.ModTime()
+	f.status.Store(&Status{Entries: set.Len(), LoadedAt: time.Now(), Written: before.ModTime()})
 	return nil
 }
 
