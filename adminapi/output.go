@@ -23,6 +23,7 @@ type keyView struct {
 	Allow       []string          `json:"allow"`
 	Deny        []string          `json:"deny"`
 	Origins     []string          `json:"origins"`
+	ClientCerts []string          `json:"client_certs"`
 	Signing     keyring.Signing   `json:"signing"`
 	Tier        string            `json:"tier"`
 	Tags        []string          `json:"tags"`
@@ -83,7 +84,7 @@ type issuedView struct {
 func viewKey(k *keyring.Key, now time.Time) keyView {
 	v := keyView{
 		ID: k.ID, Name: k.Name, Org: k.Org, Owner: k.Owner, Purpose: k.Purpose, State: k.State,
-		Scopes: k.Scopes, Roles: k.Roles, Allow: viewAddrs(k.Allow), Deny: viewAddrs(k.Deny), Origins: k.Origins,
+		Scopes: k.Scopes, Roles: k.Roles, Allow: viewAddrs(k.Allow), Deny: viewAddrs(k.Deny), Origins: k.Origins, ClientCerts: viewCerts(k.ClientCerts),
 		Signing: k.Signing, Tier: k.Tier, Tags: k.Tags, Metadata: k.Metadata,
 		NotBefore: viewLimit(k.NotBefore), ExpiresAt: viewLimit(k.ExpiresAt),
 		CreatedAt: viewTime(k.CreatedAt), UpdatedAt: viewTime(k.UpdatedAt),
@@ -134,6 +135,14 @@ func viewAddrs(list []netip.Prefix) []string {
 		if texts[i] = p.String(); p.IsSingleIP() {
 			texts[i] = p.Addr().String()
 		}
+	}
+	return texts
+}
+
+func viewCerts(list []keyring.Fingerprint) []string {
+	texts := make([]string, len(list))
+	for i, f := range list {
+		texts[i] = f.String()
 	}
 	return texts
 }

@@ -48,6 +48,7 @@ func parseDirective(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error)
 //	        signed
 //	        signed_body buffer|stream|off
 //	        body_limit <size>
+//	        client_cert
 //	        audit
 //	        data <category>
 //	    }

@@ -88,6 +88,8 @@ func (h *Handler) decide(r *http.Request, d *decision) {
 		d.why = wrongAddress
 	case !d.key.AllowsOrigin(firstLine(r.Header["Origin"])):
 		d.why = wrongOrigin
+	case d.key.IsBoundToCert() && !d.key.AllowsCert(clientCert(r)):
+		d.why = wrongCert
 	case !policy.granting:
 		d.why = noRule
 	default:

@@ -67,6 +67,8 @@ var (
 	orgSuspended    = &refusal{"suspended_org", http.StatusForbidden, "Organisation suspended", "The organisation that the API key belongs to is suspended.", true}
 	wrongAddress    = &refusal{"address_not_allowed", http.StatusForbidden, "Address not allowed", "The API key may not be used from this address.", true}
 	wrongOrigin     = &refusal{"origin_not_allowed", http.StatusForbidden, "Origin not allowed", "The API key may only be used by pages of the origins it lists.", true}
+	wrongCert       = &refusal{"wrong_certificate", http.StatusForbidden, "Wrong client certificate", "The API key may only be used on a TLS connection with a client certificate that it is bound to.", true}
+	unboundKey      = &refusal{"unbound_key", http.StatusForbidden, "Key not bound to a certificate", "Here an API key must be bound to a client certificate, and this one is bound to none.", true}
 	noRule          = &refusal{"no_rule", http.StatusForbidden, "Not allowed", "No rule lets an API key do this here.", true}
 	missingScope    = &refusal{"insufficient_scope", http.StatusForbidden, "Insufficient scope", "The API key lacks a scope that this request requires.", true}
 	unresolvedScope = &refusal{"unresolved_scope", http.StatusForbidden, "Insufficient scope", "A part of the request that decides the required scope is empty.", true}

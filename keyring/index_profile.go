@@ -19,9 +19,12 @@ type profile struct {
 	orgSlot     uint32 // of the org table; 0 for none
 
 	origins []string
-	roles   []string
-	tier    string
-	scopes  []string
+
+	clientCerts []Fingerprint
+
+	roles  []string
+	tier   string
+	scopes []string
 }
 
 // orgRecord is an org as a decision needs it.
@@ -140,6 +143,8 @@ func (t *profiles) newProfile(k *Key) *profile {
 		grants:  scopes.grants,
 		allow:   compileAddrs(slices.Clone(k.Allow)),
 		deny:    compileAddrs(slices.Clone(k.Deny)),
+
+		clientCerts: slices.Clone(k.ClientCerts),
 	}
 }
 
@@ -186,6 +191,7 @@ func cloneStrings(list []string) []string {
 func (p *profile) is(k *Key) bool {
 	return p.orgName == k.Org && p.tier == k.Tier && p.signing == knownSigning(k.Signing) &&
 		slices.Equal(p.scopes, k.Scopes) && slices.Equal(p.roles, k.Roles) && slices.Equal(p.origins, k.Origins) &&
+		slices.Equal(p.clientCerts, k.ClientCerts) &&
 		slices.Equal(p.allow.prefixes(), k.Allow) && slices.Equal(p.deny.prefixes(), k.Deny)
 }
 
@@ -212,6 +218,9 @@ func (t *profiles) hash(k *Key) uint64 {
 			b = append(b, addr[:]...)
 			b = append(b, byte(p.Bits()), byte(p.Addr().BitLen()))
 		}
+	}
+	for _, f := range k.ClientCerts {
+		b = append(b, f[:]...)
 	}
 	t.buf = b
 	return maphash.Bytes(t.seed, b)

@@ -66,6 +66,8 @@ type Key struct {
 	Deny    []netip.Prefix // client addresses refused, before Allow
 	Origins []string       // set for a browser key: the only Origins it is accepted from
 
+	ClientCerts []Fingerprint // set: the only client certificates it is accepted with
+
 	Signing  Signing
 	Tags     []string
 	Metadata map[string]string

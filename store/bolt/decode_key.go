@@ -8,7 +8,7 @@ import (
 )
 
 const (
-	repeatedInKey = 1<<keyScope | 1<<keyRole | 1<<keyCredential | 1<<keyAllow | 1<<keyDeny | 1<<keyOrigin | 1<<keyTag | 1<<keyMetadata
+	repeatedInKey = 1<<keyScope | 1<<keyRole | 1<<keyCredential | 1<<keyAllow | 1<<keyDeny | 1<<keyOrigin | 1<<keyTag | 1<<keyMetadata | 1<<keyClientCert
 	repeatedInOrg = 1<<orgAllow | 1<<orgDeny | 1<<orgMetadata
 	repeatedInRot = 1 << rotOld
 )
@@ -77,6 +77,8 @@ func (d *decoder) keyBytes(k *keyring.Key, f *fields) {
 	case keyRotation:
 		k.Rotation = new(keyring.Rotation)
 		f.nested(d.rotation(k.Rotation, f.bytes))
+	case keyClientCert:
+		k.ClientCerts = f.fingerprints(k.ClientCerts)
 	default:
 		f.unknown()
 	}

@@ -37,6 +37,7 @@ const (
 	keyMetadata    protowire.Number = 19 // repeated entry
 	keyNotBefore   protowire.Number = 20
 	keyRotation    protowire.Number = 21
+	keyClientCert  protowire.Number = 23 // repeated
 	credN          protowire.Number = 1
 	credKind       protowire.Number = 2
 	credHint       protowire.Number = 3
@@ -66,7 +67,7 @@ const (
 	orgMetadata    protowire.Number = 19       // repeated entry
 	fieldState                      = keyState // the same in both, see peek
 	fieldRevision                   = keyRevision
-	maxFieldNumber                  = 21
+	maxFieldNumber                  = 23
 )
 
 func appendKey(b []byte, k *keyring.Key) []byte {
@@ -94,6 +95,9 @@ func appendKey(b []byte, k *keyring.Key) []byte {
 	b = appendTime(b, keyNotBefore, k.NotBefore)
 	if k.Rotation != nil {
 		b = appendMessage(b, keyRotation, func(b []byte) []byte { return appendRotation(b, k.Rotation) })
+	}
+	for _, f := range k.ClientCerts {
+		b = appendBytes(b, keyClientCert, f[:])
 	}
 	return b
 }
