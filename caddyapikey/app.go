@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 
 	"github.com/caddyserver/caddy/v2"
@@ -67,6 +68,7 @@ type App struct {
 	denied       *denied
 	denyFiles    []denyUse // to be given back
 	denyReleased bool
+	registry     *prometheus.Registry // of the configuration's metrics
 
 	store  storeOpener
 	roles  keyring.Roles
@@ -131,9 +133,7 @@ func (a *App) Provision(ctx caddy.Context) error {
 	if a.StoreRaw == nil {
 		a.StoreRaw = json.RawMessage(`{"module":"bolt"}`)
 	}
-	if err := ctx.GetMetricsRegistry().Register(denyMetrics); err != nil {
-		return err
-	}
+	a.registry = ctx.GetMetricsRegistry()
 	if a.denied, err = a.compileDeny(a.Deny); err != nil {
 		return err
 	}

@@ -5,6 +5,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 
 	"github.com/caddyserver/caddy/v2"
@@ -40,6 +41,11 @@ type denyUse struct {
 // fails if the file as it is now is not good, also if the list of another one is
 // in force.
 func (a *App) openDenyFile(path string, mayShrink bool) (*denyFile, error) {
+	if len(a.denyFiles) == 0 { // without files there are no metrics of them
+		if err := a.registry.Register(denyMetrics); err != nil && !errors.As(err, new(prometheus.AlreadyRegisteredError)) {
+			return nil, err
+		}
+	}
 	began := time.Now()
 	value, shared, err := denyFiles.LoadOrNew(path, func() (caddy.Destructor, error) {
 		list, err := denylist.Open(path, mayShrink)

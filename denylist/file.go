@@ -137,7 +137,7 @@ func (f *File) stat() (fs.FileInfo, error) {
 func check(info fs.FileInfo, path string) error {
 	switch {
 	case !info.Mode().IsRegular():
-		return fmt.Errorf("%s is no regular file", path)
+		return fmt.Errorf("%s is no regular file: %s", path, info.Mode())
 	case info.Size() > MaxFileSize:
 		return fmt.Errorf("%s has %d bytes, more than %d", path, info.Size(), MaxFileSize)
 	}

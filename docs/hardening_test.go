@@ -112,10 +112,10 @@ func TestHardening(t *testing.T) {
 			if _, err := io.WriteString(conn, begin); err != nil {
 				t.Fatal(err)
 			}
-			if _, err := io.ReadAll(conn); err != nil {
-				if timeout, ok := err.(net.Error); ok && timeout.Timeout() {
-					t.Errorf("%s was not cut off", what)
-				}
+			var answer [len("HTTP/1.1 4")]byte
+			_, err = io.ReadFull(conn, answer[:])
+			if timeout, ok := err.(net.Error); ok && timeout.Timeout() || err == nil && string(answer[:]) != "HTTP/1.1 4" {
+				t.Errorf("%s was not cut off: %q", what, answer)
 			}
 		}
 	})

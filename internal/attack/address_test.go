@@ -227,6 +227,9 @@ var addresses = []attack{
 	}},
 	{"D29_guesses_at_once", guessesAtOnce},
 	{"D30_lock_out_somebody_else", lockOutSomebodyElse},
+	{"D31_out_of_a_deny_list", outOfDenyList},
+	{"D32_damaged_deny_lists", damagedDenyLists},
+	{"D33_claimed_client_certificates", claimedCertificates},
 }
 
 func repeated(line string, n int) []string {
