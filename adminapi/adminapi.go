@@ -9,6 +9,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"go.uber.org/zap"
 
+	"github.com/caddy-apikey/caddy-apikey/audit"
 	"github.com/caddy-apikey/caddy-apikey/keyring"
 	"github.com/caddy-apikey/caddy-apikey/usage"
 )
@@ -115,6 +116,11 @@ func (c *call) answer() error {
 		return err
 	}
 	c.vars = vars
+	origin, err := c.origin()
+	if err != nil {
+		return err
+	}
+	c.r = c.r.WithContext(audit.WithOrigin(c.r.Context(), origin))
 	if err := checkQuery(c.r.URL.RawQuery, route.query); err != nil {
 		return err
 	}

@@ -1,10 +1,14 @@
 package adminapi
 
 import (
+	"errors"
 	"net/http"
 	"time"
 
 	"go.uber.org/zap"
+
+	"github.com/caddy-apikey/caddy-apikey/audit"
+	"github.com/caddy-apikey/caddy-apikey/keyring"
 )
 
 // backup answers GET backup with a consistent copy of the store. A slow reader
@@ -13,6 +17,9 @@ func (c *call) backup() error {
 	if c.r.Method == http.MethodHead {
 		(&backupWriter{c: c}).begin()
 		return nil
+	}
+	if err := c.tellBackup(); err != nil {
+		return err
 	}
 	w := &backupWriter{c: c}
 	err := c.keys.Backup(c.r.Context(), w)
@@ -27,6 +34,21 @@ func (c *call) backup() error {
 	// The status is sent already. A connection that breaks is the only way left
 	// to say that the copy is not whole.
 	panic(http.ErrAbortHandler)
+}
+
+// tellBackup records the backup before it is made. Where the store cannot be
+// written a backup may be the only way to save it: then the log tells of it.
+func (c *call) tellBackup() error {
+	err := c.keys.TellBackup(c.r.Context())
+	for _, unwritable := range []error{keyring.ErrUnavailable, keyring.ErrFull, keyring.ErrUncertain} {
+		if errors.Is(err, unwritable) {
+			origin := audit.OriginOf(c.r.Context())
+			c.logger.Error("a backup is made that the trail cannot tell of", zap.String("actor", origin.Actor),
+				zap.String("address", origin.Address), zap.String("request_id", origin.RequestID), zap.Error(err))
+			return nil
+		}
+	}
+	return err
 }
 
 // backupWriter sends the headers with the first byte, so that a backup that

@@ -33,7 +33,7 @@ func TestDocsHaveEveryProblem(t *testing.T) {
 		t.Fatal(err)
 	}
 	statuses := make(map[string]int)
-	for _, k := range []kind{invalidBody, invalidField, invalidQuery, invalidPrecondition, unsafeListener, notFound, notConfigured, methodNotAllowed, slowBody, conflict,
+	for _, k := range []kind{invalidBody, invalidField, invalidQuery, invalidHeader, invalidPrecondition, unsafeListener, notFound, notConfigured, methodNotAllowed, slowBody, conflict,
 		alreadyExists, wrongState, preconditionFailed, tooLarge, notJSON, internalError, outcomeUnknown, masterKey, storeUnavailable, notRunning, recentlyUsed, useUnavailable, busy, cancelled, storeFull, noLockout, lockoutsFull} {
 		statuses[k.slug] = k.status
 	}

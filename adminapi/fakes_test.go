@@ -10,6 +10,7 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 
+	"github.com/caddy-apikey/caddy-apikey/audit"
 	"github.com/caddy-apikey/caddy-apikey/keyring"
 	"github.com/caddy-apikey/caddy-apikey/lockout"
 	"github.com/caddy-apikey/caddy-apikey/usage"
@@ -146,11 +147,11 @@ func (s *faultyStore) failure() error {
 	return nil
 }
 
-func (s *faultyStore) Apply(ctx context.Context, m []keyring.Mutation) (keyring.Cursor, error) {
-	if err := s.failure(); err != nil {
+func (s *faultyStore) Apply(ctx context.Context, m []keyring.Mutation, entries []audit.Draft) (keyring.Cursor, error) {
+	if err := s.failure(); err != nil && s.after == 0 {
 		return keyring.Cursor{}, err
 	}
-	return s.Store.Apply(ctx, m)
+	return s.Store.Apply(ctx, m, entries)
 }
 
 func (s *faultyStore) Backup(ctx context.Context, w io.Writer) error {

@@ -3,6 +3,8 @@ package adminapi
 import (
 	"errors"
 	"net/http"
+
+	"github.com/caddy-apikey/caddy-apikey/keyring"
 )
 
 // healthView is the answer of GET health.
@@ -31,6 +33,12 @@ func (c *call) health() error {
 		return err
 	default:
 		for _, fault := range append(c.keys.Health(), c.app.Faults()...) {
+			if fault.Reason == keyring.FaultTrail {
+				// For somebody to look into; a load balancer must not turn away from a
+				// server that serves, for as long as the trail is kept.
+				v.Notes = append(v.Notes, faultView{fault.Reason, fault.Detail})
+				continue
+			}
 			v.Reasons = append(v.Reasons, faultView{fault.Reason, fault.Detail})
 		}
 		if c.app.KeysInQuery() {

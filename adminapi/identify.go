@@ -28,7 +28,7 @@ func (c *call) identify() error {
 		return err
 	}
 	if in.Revoke.value && !key.State.Final() {
-		if key, err = c.keys.Revoke(c.r.Context(), key.ID, keyring.AnyRevision); err != nil {
+		if key, err = c.keys.RevokeLeaked(c.r.Context(), key.ID); err != nil {
 			return err
 		}
 		c.tellKey(key, credential)

@@ -63,7 +63,7 @@ func TestOpenAPISchemas(t *testing.T) {
 	s.load("", `"api_keys":{},"lockouts":{}`)
 	doc := document(t)
 	s.do("PUT", "orgs/acme", `{}`).want(201)
-	id, token := s.create("")
+	id, token := s.create(`"owner":"ops@acme.example"`)
 	fill := strings.NewReplacer("{id}", id, "{org}", "acme", "{n}", "1", "{address}", "203.0.113.7")
 	seen := make(map[string]bool)
 	// In an order in which each one is possible.
@@ -73,7 +73,7 @@ func TestOpenAPISchemas(t *testing.T) {
 		"get /orgs", "get /orgs/{org}", "put /orgs/{org}", "patch /orgs/{org}", "post /orgs/{org}/suspend", "post /orgs/{org}/resume", "get /openapi.json",
 		"get /keys/{id}/usage", "get /keys/{id}/suggest", "get /keys/{id}/calls", "get /register", "get /report", "get /observed",
 		"post /lockouts", "get /lockouts", "delete /lockouts/{address}",
-		"post /keys/{id}/revoke", "delete /keys/{id}", "get /backup", "get /health",
+		"post /keys/{id}/revoke", "delete /keys/{id}", "get /backup", "get /health", "get /audit", "get /audit/verify", "post /erase",
 	} {
 		method, path, _ := strings.Cut(call, " ")
 		seen[call] = true

@@ -29,6 +29,7 @@ var (
 	invalidBody         = kind{http.StatusBadRequest, "invalid-body", "The body cannot be read"}
 	invalidField        = kind{http.StatusBadRequest, "invalid-field", "A field is wrong"}
 	invalidQuery        = kind{http.StatusBadRequest, "invalid-query", "The query is wrong"}
+	invalidHeader       = kind{http.StatusBadRequest, "invalid-header", "A header field is wrong"}
 	invalidPrecondition = kind{http.StatusBadRequest, "invalid-precondition", "The precondition cannot be read"}
 	unsafeListener      = kind{http.StatusForbidden, "unsafe-listener", "Not managed on this listener"}
 	notFound            = kind{http.StatusNotFound, "not-found", "Not found"}
@@ -94,6 +95,7 @@ func (c *call) refuse(err error) {
 		c.logger.Error("management request failed",
 			zap.String("method", c.r.Method),
 			zap.String("path", c.r.URL.Path),
+			zap.String("request_id", c.w.Header().Get("X-Request-Id")),
 			zap.Int("status", p.status),
 			zap.NamedError("cause", p.cause))
 	}

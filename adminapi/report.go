@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"strconv"
 	"time"
@@ -22,6 +23,7 @@ type reportView struct {
 	Address string          `json:"address,omitempty"`
 	Keys    []reportKeyView `json:"keys"`
 	summaryView
+	historyView
 }
 
 type reportKeyView struct {
@@ -37,6 +39,7 @@ type reportKeyView struct {
 type subject struct {
 	key, org string
 	place    *usage.Place
+	address  string          // as it was asked for
 	keys     map[string]bool // of the org
 }
 
@@ -88,6 +91,9 @@ func (c *call) report() error {
 		}
 		v.Keys = append(v.Keys, row)
 	}
+	if v.historyView, err = c.history(about, s); err != nil {
+		return err
+	}
 	c.write(http.StatusOK, "application/json", v)
 	return nil
 }
@@ -126,7 +132,10 @@ func (c *call) subject(query url.Values) (subject, error) {
 		if err != nil {
 			return s, refusal(invalidQuery, `address is an IP address, an IPv6 /64 such as 2001:db8::/64, or "unknown".`)
 		}
-		s.place = &place
+		s.place, s.address = &place, query.Get("address")
+		if addr, err := netip.ParseAddr(s.address); err == nil {
+			s.address = addr.Unmap().WithZone("").String() // as the trail has it
+		}
 	}
 	return s, nil
 }

@@ -47,6 +47,9 @@ var routes = []route{
 	{method: http.MethodPost, path: "orgs/{org}/suspend", serve: (*call).suspendOrg, event: "api_key_org_suspended"},
 	{method: http.MethodPost, path: "orgs/{org}/resume", serve: (*call).resumeOrg, event: "api_key_org_resumed"},
 
+	{method: http.MethodGet, path: "audit", serve: (*call).listAudit, query: auditParams},
+	{method: http.MethodGet, path: "audit/verify", serve: (*call).verifyAudit},
+	{method: http.MethodPost, path: "erase", serve: (*call).erase},
 	{method: http.MethodGet, path: "register", serve: (*call).register, query: registerParams},
 	{method: http.MethodGet, path: "report", serve: (*call).report, query: reportParams},
 	{method: http.MethodGet, path: "observed", serve: (*call).listObserved, query: spanParams},

@@ -266,3 +266,18 @@ func (s *server) log() string {
 	}
 	return string(text)
 }
+
+// reopen goes on with the store in another file.
+func (s *server) reopen(path string) {
+	s.t.Helper()
+	opened, err := bolt.Open(path, bolt.Options{})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	_ = s.keys.Close()
+	s.store = &faultyStore{Store: opened}
+	if s.keys, err = keyring.Open(s.t.Context(), s.store, keyring.Options{}); err != nil {
+		s.t.Fatal(err)
+	}
+	testKeyring.Store(s.keys)
+}

@@ -33,7 +33,10 @@ func (h *Handler) openAccount(a *account, r *http.Request, d *decision) {
 	if use == nil || d.key.IsZero() && d.why == nil || d.why.denies() {
 		return
 	}
-	began := time.Now()
+	began, request := time.Now(), uint64(0)
+	if d.audit != nil {
+		began, request = d.audit.began, d.audit.request
+	}
 	addr := d.client(r)
 	u := usage.Use{
 		Route:    h.placeOf(r).routes.number(h, use, routeKey{d.rules, methodCode(r.Method)}),
@@ -55,6 +58,9 @@ func (h *Handler) openAccount(a *account, r *http.Request, d *decision) {
 			use.Scope(u.Key, scope, began)
 		}
 	}
+	if request == 0 {
+		request = use.NextRequestID()
+	}
 	a.call = usage.CallSeen{
 		Key:        u.Key,
 		Credential: u.Credential,
@@ -64,7 +70,7 @@ func (h *Handler) openAccount(a *account, r *http.Request, d *decision) {
 		Began:      began,
 		Method:     r.Method,
 		Path:       originalURI(r),
-		RequestID:  use.NextRequestID(),
+		RequestID:  request,
 		UserAgent:  firstLine(r.Header["User-Agent"]),
 		Addr:       addr,
 	}
@@ -107,6 +113,15 @@ func (a *account) close(d *decision, enforced bool, err error) {
 	a.call.Status, a.call.Bytes = status, uint64(size)
 	a.call.Duration = time.Since(a.call.Began)
 	a.use.Call(&a.call)
+}
+
+// answered reports whether an answer was begun.
+func (a *account) answered() bool {
+	if a.answer == nil {
+		return false
+	}
+	status, _ := a.answer.result()
+	return status != 0
 }
 
 // answerMeter counts what is written. It is a part of the visitor, so that it

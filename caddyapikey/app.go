@@ -77,6 +77,7 @@ type App struct {
 	announcer   *announcer
 	generation  atomic.Uint64 // which of the configurations that were started
 	keysInQuery atomic.Bool   // a handler reads keys from the query
+	audits      atomic.Bool   // a rule has calls recorded before they are served
 
 	serverLogger *zap.Logger // of Caddy's server
 	guarded      []*guardedServer
@@ -87,6 +88,9 @@ type App struct {
 	rings      []*nonces     // for each window that a handler has
 	leftWindow time.Duration // the longest of those that were left in files
 	use        atomic.Pointer[useRecord]
+
+	auditLogger *zap.Logger // of the entries of both trails
+	trailLog    *trailLog
 
 	handlers []sitedHandler
 	steward  *steward // nil until Start
@@ -117,6 +121,7 @@ func (*App) CaddyModule() caddy.ModuleInfo {
 func (a *App) Provision(ctx caddy.Context) error {
 	a.logger = ctx.Logger()
 	a.serverLogger = ctx.Logger(httpModule)
+	a.auditLogger = a.serverLogger.Named(auditLogName)
 	if a.Prefix == "" {
 		a.Prefix = keyring.DefaultTokenPrefix
 	}
@@ -176,6 +181,9 @@ func (a *App) Start() error {
 	}
 	if err := a.openUseRecord(); err != nil {
 		a.logger.Error("no record of use is kept: who uses which key cannot be told, and rules with audit refuse every request", zap.Error(err))
+	}
+	if err := a.openAuditLog(); err != nil {
+		a.logger.Error("the trails are not logged", zap.Error(err))
 	}
 	a.generation.Store(generations.Add(1))
 	a.announcer.begin()
@@ -246,7 +254,7 @@ func (a *App) Cleanup() error {
 		return released
 	}
 	a.held = false
-	return errors.Join(released, a.releaseRings(), a.releaseUseRecord(), releaseKeyring(a.store))
+	return errors.Join(released, a.releaseRings(), a.releaseAuditLog(), a.releaseUseRecord(), releaseKeyring(a.store))
 }
 
 // Keyring returns the keys, or nil while they are not open.

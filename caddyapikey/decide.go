@@ -27,6 +27,8 @@ type decision struct {
 	addr      netip.Addr // of the client, once somebody asked for it
 	addrKnown bool
 
+	audit *auditedCall // of a call that had to be recorded
+
 	claim signature // that the request carries, proven or not
 	ends  []func()  // give back what bodies in memory take
 }
@@ -38,6 +40,13 @@ func (d *decision) atEnd(f func()) { d.ends = append(d.ends, f) }
 func (d *decision) done() {
 	for _, f := range d.ends {
 		f()
+	}
+}
+
+// returned notes that the handlers behind did not panic, and what they returned.
+func (d *decision) returned(err error) {
+	if d.audit != nil {
+		d.audit.done, d.audit.err = true, err
 	}
 }
 

@@ -103,6 +103,8 @@ type Handler struct {
 	nonces *nonces // that signed requests used
 	place  *atomic.Pointer[place]
 
+	audited ruleSet // the rules with audit
+
 	challengeMissing, challengeUnknown []string // never changed
 }
 
@@ -169,9 +171,10 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	return h.provisionRules(ctx)
 }
 
-// ServeHTTP decides about one request: denied addresses, strict checks, the rules that match,
-// exactly one credential, the key in force, its address list, its scopes; then
-// it strips the credential, sets the identity and hands on.
+// ServeHTTP decides about one request: denied addresses, strict checks, the
+// rules that match, exactly one credential, the key in force, its address list,
+// its scopes, audit if asked; then it strips the credential, sets the identity
+// and hands on.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) (err error) {
 	h.owned.remove(r.Header)
 	enforced := h.Mode == modeEnforce
@@ -193,18 +196,26 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 			defer d.done()
 			d.why = h.settle(r, &d)
 		}
+		if h.mustAudit(&d) {
+			h.audit(r, &d)
+		}
 	}
 	h.record(r, &d, enforced)
 	var a account
 	h.openAccount(&a, r, &d)
-	defer func() { a.close(&d, enforced, err) }()
+	defer func() {
+		a.close(&d, enforced, err)
+		h.closeAudit(r, &d, &a, enforced)
+	}()
 	if d.why != nil && enforced {
 		if h.CORS {
 			w = allowOrigin(w, r, h.app.Keyring())
 		}
 		return h.refuse(w, r, &d)
 	}
-	return h.serve(w, r, next, &d, &a)
+	err = h.serve(w, r, next, &d, &a)
+	d.returned(err)
+	return err
 }
 
 // serve hands a request on that may pass, or that would have been refused in

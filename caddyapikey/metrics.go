@@ -64,7 +64,7 @@ func newCollector() *collector {
 	for _, e := range commitFaults {
 		c.commitErrors.WithLabelValues(e.name)
 	}
-	for _, name := range []string{eventRefused, eventExposed, eventEnding, eventNewAddress} {
+	for _, name := range []string{eventRefused, eventExposed, eventEnding, eventNewAddress, eventAuditDown} {
 		for _, result := range []string{eventEmitted, eventSuppressed, eventDropped, eventPanicked} {
 			eventCounts.WithLabelValues(name, result)
 		}
@@ -101,6 +101,7 @@ func (c *collector) Describe(out chan<- *prometheus.Desc) {
 	}
 	c.commits.Describe(out)
 	c.commitErrors.Describe(out)
+	auditMetrics.Describe(out)
 }
 
 // Collect implements prometheus.Collector.
@@ -110,6 +111,7 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 	}
 	c.commits.Collect(out)
 	c.commitErrors.Collect(out)
+	auditMetrics.Collect(out)
 
 	app := activeApp()
 	if app == nil {
@@ -140,8 +142,9 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 		written, _ := u.Health()
 		gauge(c.useAge, time.Since(written).Seconds())
 		out <- prometheus.MustNewConstMetric(c.lostCalls, prometheus.CounterValue, float64(u.Lost()))
+		auditMetrics.collectRecord(out, u)
 	}
-	for _, reason := range append(slices.Clip(keyring.FaultReasons), faultUse, faultDeny) {
+	for _, reason := range append(slices.Clip(keyring.FaultReasons), faultUse, faultAudit, faultDeny) {
 		gauge(c.degraded, now[reason], reason)
 	}
 }

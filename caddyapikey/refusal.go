@@ -40,6 +40,7 @@ var (
 	notReady        = &refusal{"unavailable", http.StatusServiceUnavailable, "Cannot decide", "The keys are not available at the moment; try again shortly.", false}
 	ruleFailed      = &refusal{"rule_failed", http.StatusServiceUnavailable, "Cannot decide", "A rule could not be evaluated.", false}
 	auditDown       = &refusal{"audit_unavailable", http.StatusServiceUnavailable, "Cannot record", "The call must be recorded before it is served, and cannot be.", true}
+	clientGone      = &refusal{"client_gone", http.StatusRequestTimeout, "Client gone", "The client left before the call was recorded, so it was not served.", true}
 	expiredKey      = &refusal{"expired_key", http.StatusUnauthorized, "API key expired", "The API key, or this credential of it, has expired.", true}
 	endedKey        = &refusal{"ended_credential", http.StatusUnauthorized, "Credential ended", "This credential of the API key was ended; use the newer one.", true}
 	notYetKey       = &refusal{"not_yet_valid", http.StatusUnauthorized, "API key not valid yet", "The API key becomes valid at a later time.", true}

@@ -76,6 +76,11 @@ type ruleSet [maxRules / 64]uint64
 func (s *ruleSet) add(i int)      { s[i/64] |= 1 << (i % 64) }
 func (s *ruleSet) has(i int) bool { return s[i/64]&(1<<(i%64)) != 0 }
 
+// meets reports whether the sets have a rule in common.
+func (s *ruleSet) meets(o *ruleSet) bool {
+	return s[0]&o[0]|s[1]&o[1]|s[2]&o[2]|s[3]&o[3] != 0
+}
+
 func (h *Handler) provisionRules(ctx caddy.Context) error {
 	if len(h.Rules) == 0 {
 		return errors.New("no rules: every request would be refused; write at least `require *`, which asks for any valid key")
@@ -98,10 +103,8 @@ func (h *Handler) provisionRules(ctx caddy.Context) error {
 		if rule.Signed && len(h.Signature.Schemes) == 0 {
 			return fmt.Errorf("rule %s: signed, but signature off accepts no signature", rule.Name)
 		}
-		if rule.Audit {
-			h.logger.Warn("this rule refuses every request: calls cannot be recorded yet", zap.String("rule", rule.Name))
-		}
 	}
+	h.provisionAudit()
 	return nil
 }
 
@@ -238,9 +241,6 @@ func (h *Handler) authorize(r *http.Request, d *decision) *refusal {
 		}
 		if rule.ClientCert && !d.key.IsBoundToCert() {
 			return unboundKey
-		}
-		if rule.Audit {
-			return auditDown
 		}
 	}
 	return nil

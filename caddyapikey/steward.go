@@ -8,6 +8,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/caddy-apikey/caddy-apikey/audit"
 	"github.com/caddy-apikey/caddy-apikey/keyring"
 	"github.com/caddy-apikey/caddy-apikey/usage"
 )
@@ -40,10 +41,12 @@ type steward struct {
 }
 
 func (a *App) startSteward() *steward {
-	ctx, cancel := context.WithCancel(context.Background())
+	ctx, cancel := context.WithCancel(audit.WithOrigin(context.Background(), audit.Origin{Actor: audit.Server}))
 	s := &steward{app: a, stop: cancel}
 	s.every(ctx, idleCheck, idleCheck, s.endIdle)
 	s.every(ctx, purgeCheck, purgeCheck, s.purge)
+	s.every(ctx, firstVerify, noticeCheck, s.verifyTrail)
+	s.every(ctx, purgeCheck, purgeCheck, s.purgeTrail)
 	// Not anew with each reload.
 	first := max(firstNotice, noticeCheck-time.Since(a.use.Load().noticed()))
 	s.every(ctx, first, noticeCheck, s.notice)
@@ -141,6 +144,12 @@ func (s *steward) purge(ctx context.Context) {
 	}
 	if err := u.store.Purge(ctx); err != nil && ctx.Err() == nil {
 		s.app.logger.Error("old records of use were not removed", zap.Error(err))
+	}
+	if u.trail == nil {
+		return
+	}
+	if err := u.trail.PurgeTrail(ctx, time.Now().Add(-time.Duration(s.app.Retain.Audit))); err != nil && ctx.Err() == nil {
+		s.app.logger.Error("old entries of the trail of calls were not removed", zap.Error(err))
 	}
 }
 

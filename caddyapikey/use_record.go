@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -11,6 +12,7 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 
+	"github.com/caddy-apikey/caddy-apikey/audit"
 	"github.com/caddy-apikey/caddy-apikey/keyring"
 	"github.com/caddy-apikey/caddy-apikey/usage"
 )
@@ -85,6 +87,12 @@ type useRecord struct {
 	store  usage.Store
 	logger *zap.Logger
 	told   atomic.Int64 // when all keys were looked at last, in Unix nanoseconds
+
+	trail    audit.CallTrail // nil if the store has none
+	auditing auditing
+	auditErr auditTrouble
+	resuming sync.WaitGroup
+	stop     context.CancelFunc // of that
 }
 
 // noticed returns when all keys were looked at last.
@@ -97,6 +105,7 @@ func (u *useRecord) noticed() time.Time {
 
 // Destruct writes what is left when the last configuration let go of it.
 func (u *useRecord) Destruct() error {
+	u.endResume()
 	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
 	defer cancel()
 	if err := u.Close(ctx); err != nil {
@@ -130,6 +139,9 @@ func (a *App) openUseRecord() error {
 			return nil, err
 		}
 		u := &useRecord{store: store, logger: a.logger}
+		if u.trail, _ = store.(audit.CallTrail); u.trail != nil {
+			u.resume(time.Now())
+		}
 		u.Recorder = usage.NewRecorder(store, usage.Options{Scrub: scrubSecrets, LastCalls: a.Retain.LastCalls, Added: tellNewPlaces})
 		return u, nil
 	})
@@ -144,6 +156,9 @@ func (a *App) openUseRecord() error {
 // have found it open. It is called when the configuration runs: what one that is
 // refused says must not throw anything away.
 func (a *App) keepAnew() {
+	if a.trailLog != nil {
+		a.trailLog.app.Store(a)
+	}
 	u := a.use.Load()
 	if u == nil {
 		return
@@ -183,6 +198,11 @@ func (a *App) flushed(ctx context.Context) (usage.Store, error) {
 	if err := u.Flush(ctx); err != nil {
 		return nil, err
 	}
+	if u.trail != nil {
+		if err := u.trail.FlushOutcomes(ctx); err != nil {
+			return nil, err
+		}
+	}
 	return u.store, nil
 }
 
@@ -194,15 +214,16 @@ const maxUnwritten = 10 * time.Second
 
 // useFaults returns what is wrong with the record of use.
 func (a *App) useFaults() []keyring.Fault {
-	const effect = "Who uses which key cannot be told, and rules with audit refuse every request"
+	const effect = "Who uses which key cannot be told"
+	faults := a.auditFaults()
 	u := a.use.Load()
 	if u == nil {
-		return []keyring.Fault{{Reason: faultUse, Detail: "no record of use is kept, for a reason that Caddy's log tells. " + effect}}
+		return append(faults, keyring.Fault{Reason: faultUse, Detail: "no record of use is kept, for a reason that Caddy's log tells. " + effect})
 	}
 	if since, err := u.Health(); err != nil && time.Since(since) > maxUnwritten {
-		return []keyring.Fault{{Reason: faultUse, Detail: fmt.Sprintf("nothing was recorded since %s: %v. %s", since.Format(time.RFC3339), err, effect)}}
+		faults = append(faults, keyring.Fault{Reason: faultUse, Detail: fmt.Sprintf("nothing was recorded since %s: %v. %s", since.Format(time.RFC3339), err, effect)})
 	}
-	return nil
+	return faults
 }
 
 // UseRecord returns the record of use with everything counted so far in it.

@@ -108,7 +108,12 @@ func (b *book) check(all bool) error {
 	if all && total != len(stored) {
 		return fmt.Errorf("%d keys are stored, %d were acknowledged or may be", len(stored), total)
 	}
-	return nil
+	if all {
+		if err := b.checkTrail(stored); err != nil {
+			return err
+		}
+	}
+	return b.s.verifyTrail()
 }
 
 func (b *book) compare(e *entry, got keyView, decisions bool) error {

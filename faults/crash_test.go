@@ -4,6 +4,7 @@ package faults
 
 import (
 	"context"
+	"errors"
 	"math/rand/v2"
 	"testing"
 	"time"
@@ -46,6 +47,9 @@ func TestKill(t *testing.T) {
 	err := b.check(true)
 	must(t, id, "kill -9 while keys are managed: acknowledged writes lost or half done", "0", err == nil,
 		"%d kills, %d acknowledged writes, %d cut off, %d keys compared; %s", kills, b.acknowledged(), b.unknown(), b.keys(), errText(err))
+	told := b.s.verifyTrail()
+	must(t, id, "kill -9 while keys are managed: changes without their entry in the trail, entries without a change, or a broken chain", "0", err == nil && told == nil,
+		"%s; %d acknowledged writes", errText(errors.Join(err, told)), b.acknowledged())
 	slowest := quantile(starts, 1)
 	must(t, id, "start after a kill, without help", "2 s", slowest < 2*time.Second, "median %s, slowest %s", milliseconds(quantile(starts, 0.5)), milliseconds(slowest))
 	if b.acknowledged() < 2*kills {

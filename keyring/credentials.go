@@ -53,7 +53,7 @@ func (k *Keyring) Rotate(ctx context.Context, id string, ifRevision uint64, plan
 		return nil, Secret{}, err
 	}
 	var secret Secret
-	key, err := k.change(ctx, id, ifRevision, func(key *Key, now time.Time) error {
+	key, err := k.change(ctx, actionRotate, id, ifRevision, func(key *Key, now time.Time) error {
 		if err := mayIssue(key, now); err != nil {
 			return err
 		}
@@ -99,7 +99,7 @@ func (k *Keyring) Rotate(ctx context.Context, id string, ifRevision uint64, plan
 // CancelRotation ends the new credential of a pending rotation and gives the
 // old ones back the life they had. ErrState when none is pending.
 func (k *Keyring) CancelRotation(ctx context.Context, id string, ifRevision uint64) (*Key, error) {
-	return k.change(ctx, id, ifRevision, func(key *Key, now time.Time) error {
+	return k.change(ctx, actionCancelRotation, id, ifRevision, func(key *Key, now time.Time) error {
 		if key.State.Final() || !key.RotationPending(now) {
 			return fmt.Errorf("no rotation is pending: %w", ErrState)
 		}
@@ -120,7 +120,7 @@ func (k *Keyring) CancelRotation(ctx context.Context, id string, ifRevision uint
 // has MaxLiveCredentials.
 func (k *Keyring) AddCredential(ctx context.Context, id string, ifRevision uint64, issue Issue) (*Key, Secret, error) {
 	var secret Secret
-	key, err := k.change(ctx, id, ifRevision, func(key *Key, now time.Time) (err error) {
+	key, err := k.change(ctx, actionAddCredential, id, ifRevision, func(key *Key, now time.Time) (err error) {
 		if err := mayIssue(key, now); err != nil {
 			return err
 		}
@@ -136,7 +136,7 @@ func (k *Keyring) AddCredential(ctx context.Context, id string, ifRevision uint6
 // EndCredential ends one credential now and for good. Ending the old one
 // completes a pending rotation. Ending one that is over changes nothing.
 func (k *Keyring) EndCredential(ctx context.Context, id string, ifRevision uint64, n uint32) (*Key, error) {
-	return k.change(ctx, id, ifRevision, func(key *Key, now time.Time) error {
+	return k.change(ctx, actionEndCredential, id, ifRevision, func(key *Key, now time.Time) error {
 		c := key.Credential(n)
 		if c == nil {
 			return fmt.Errorf("credential %d of key %s: %w", n, id, ErrNotFound)

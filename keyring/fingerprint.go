@@ -55,6 +55,13 @@ func parseFingerprint(text string) (f Fingerprint, ok bool) {
 	return f, err == nil
 }
 
+func fingerprintTexts(list []Fingerprint) (texts []string) {
+	for _, f := range list {
+		texts = append(texts, f.String())
+	}
+	return texts
+}
+
 func canonicalFingerprints(list []Fingerprint) []Fingerprint {
 	if len(list) == 0 {
 		return nil

@@ -1,9 +1,12 @@
 package keyring
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/caddy-apikey/caddy-apikey/audit"
 )
 
 // Stats are figures of the index.
@@ -42,10 +45,11 @@ const (
 	FaultChange  = "last_change_failed" // it refused the last change, by a fault of its own
 	FaultStale   = "index_stale"        // the index no longer hears from the store
 	FaultDamaged = "damaged_records"    // some keys are refused because their records are damaged
+	FaultTrail   = "trail_faulty"       // the trail of management actions is not as it was written
 )
 
 // FaultReasons lists every reason there is.
-var FaultReasons = []string{FaultStore, FaultChange, FaultStale, FaultDamaged}
+var FaultReasons = []string{FaultStore, FaultChange, FaultStale, FaultDamaged, FaultTrail}
 
 // maxIndexAge is how long the store may be silent. It proves its freshness
 // about once a second.
@@ -88,5 +92,18 @@ func (k *Keyring) Health() []Fault {
 	if stats.Damaged > 0 {
 		faults = append(faults, Fault{FaultDamaged, fmt.Sprintf("%d records fail their checksum, and their keys are refused. Restore a backup", stats.Damaged)})
 	}
+	if r := k.verified.Load(); r != nil && len(r.Faults) > 0 {
+		faults = append(faults, Fault{FaultTrail, fmt.Sprintf("the trail of management actions is not as it was written, first at entry %d: %s. GET /api_keys/audit/verify tells all", r.Faults[0].Seq, r.Faults[0].What)})
+	}
 	return faults
+}
+
+// VerifyTrail verifies the trail of management actions. Health tells what was
+// found last.
+func (k *Keyring) VerifyTrail(ctx context.Context) (*audit.Report, error) {
+	r, err := k.store.VerifyTrail(ctx)
+	if err == nil {
+		k.verified.Store(r)
+	}
+	return r, err
 }

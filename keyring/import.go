@@ -62,7 +62,7 @@ func (k *Keyring) Import(ctx context.Context, imports []Import, prefix string, d
 		key.CreatedAt, key.UpdatedAt = now, now
 		mutations[i].Key = key
 	}
-	if err := k.apply(ctx, mutations...); err != nil {
+	if err := k.apply(ctx, mutations, importEntries(ctx, keys)...); err != nil {
 		return nil, err
 	}
 	return keys, nil

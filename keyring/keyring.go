@@ -9,6 +9,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/caddy-apikey/caddy-apikey/audit"
 )
 
 // Keyring verifies credentials and changes keys. It is safe for concurrent use.
@@ -28,7 +30,8 @@ type Keyring struct {
 	moved  chan struct{}
 
 	committed func(took time.Duration, err error)
-	failed    atomic.Pointer[failure] // the last commit's, nil if it succeeded
+	failed    atomic.Pointer[failure]      // the last commit's, nil if it succeeded
+	verified  atomic.Pointer[audit.Report] // what verifying the trail found last
 
 	stop    context.CancelFunc
 	stopped chan struct{}
@@ -167,11 +170,12 @@ func (k *Keyring) advance(c Cursor) {
 	k.moved = make(chan struct{})
 }
 
-// apply commits mutations and returns when the index has them, so that a
-// caller who was told of a revocation can rely on it.
-func (k *Keyring) apply(ctx context.Context, mutations ...Mutation) error {
+// apply commits mutations with the entries that tell of them, and returns when
+// the index has them, so that a caller who was told of a revocation can rely on
+// it.
+func (k *Keyring) apply(ctx context.Context, mutations []Mutation, entries ...audit.Draft) error {
 	began := time.Now()
-	cursor, err := k.store.Apply(ctx, mutations)
+	cursor, err := k.store.Apply(ctx, mutations, entries)
 	k.committed(time.Since(began), err)
 	k.note(err)
 	if err != nil {
@@ -213,6 +217,3 @@ func (k *Keyring) Now() time.Time { return k.clock.time() }
 func (k *Keyring) HasOrigin(origin string) bool {
 	return k.index.Load().snapshot().hasOrigin(origin)
 }
-
-// Backup writes a consistent copy of the store to w.
-func (k *Keyring) Backup(ctx context.Context, w io.Writer) error { return k.store.Backup(ctx, w) }

@@ -38,7 +38,7 @@ func (k *Keyring) Create(ctx context.Context, spec Key, issue Issue) (*Key, Secr
 	if err := key.checkSigning(now); err != nil {
 		return nil, Secret{}, err
 	}
-	if err := k.apply(ctx, Mutation{Key: key}); err != nil {
+	if err := k.apply(ctx, []Mutation{{Key: key}}, keyEntry(ctx, actionCreate, nil, key)); err != nil {
 		return nil, Secret{}, err
 	}
 	return key, secret, nil
@@ -126,7 +126,7 @@ type Edits struct {
 // revision the caller saw (ErrConflict), or AnyRevision. A revoked key cannot
 // be edited (ErrState).
 func (k *Keyring) Edit(ctx context.Context, id string, ifRevision uint64, opts Edits, edit func(*Key) error) (*Key, error) {
-	return k.change(ctx, id, ifRevision, func(key *Key, now time.Time) error {
+	return k.change(ctx, actionEdit, id, ifRevision, func(key *Key, now time.Time) error {
 		if key.State.Final() {
 			return fmt.Errorf("the key is %s, which is final: %w", key.State, ErrState)
 		}
@@ -190,29 +190,34 @@ func keepLimits(field string, before, after int, opts Edits) error {
 
 // Suspend takes a key out of force until Resume.
 func (k *Keyring) Suspend(ctx context.Context, id string, ifRevision uint64) (*Key, error) {
-	return k.setState(ctx, id, ifRevision, StateSuspended)
+	return k.setState(ctx, actionSuspend, id, ifRevision, StateSuspended)
 }
 
 // Resume puts a suspended key in force again.
 func (k *Keyring) Resume(ctx context.Context, id string, ifRevision uint64) (*Key, error) {
-	return k.setState(ctx, id, ifRevision, StateActive)
+	return k.setState(ctx, actionResume, id, ifRevision, StateActive)
 }
 
 // Revoke takes a key out of force for ever.
 func (k *Keyring) Revoke(ctx context.Context, id string, ifRevision uint64) (*Key, error) {
-	return k.setState(ctx, id, ifRevision, StateRevoked)
+	return k.setState(ctx, actionRevoke, id, ifRevision, StateRevoked)
+}
+
+// RevokeLeaked is Revoke for a key whose token was found by Identify.
+func (k *Keyring) RevokeLeaked(ctx context.Context, id string) (*Key, error) {
+	return k.setState(ctx, actionRevokeLeaked, id, AnyRevision, StateRevoked)
 }
 
 // Delete hides a revoked key. Its tombstone keeps the id and the digests of
 // its tokens, so that neither comes back; it is what is returned.
 func (k *Keyring) Delete(ctx context.Context, id string, ifRevision uint64) (*Key, error) {
-	return k.setState(ctx, id, ifRevision, StateDeleted)
+	return k.setState(ctx, actionDelete, id, ifRevision, StateDeleted)
 }
 
 // setState is the state machine. Going where the key already is changes
 // nothing and is no error, so that a caller who lost the answer can ask again.
-func (k *Keyring) setState(ctx context.Context, id string, ifRevision uint64, to State) (*Key, error) {
-	return k.change(ctx, id, ifRevision, func(key *Key, now time.Time) error {
+func (k *Keyring) setState(ctx context.Context, action, id string, ifRevision uint64, to State) (*Key, error) {
+	return k.change(ctx, action, id, ifRevision, func(key *Key, now time.Time) error {
 		switch {
 		case key.State == to:
 		case to == StateDeleted && key.State != StateRevoked:
@@ -228,7 +233,7 @@ func (k *Keyring) setState(ctx context.Context, id string, ifRevision uint64, to
 // change reads a key, lets fn change a copy, and commits it if anything
 // changed. Without a precondition it starts again when somebody else was
 // faster.
-func (k *Keyring) change(ctx context.Context, id string, ifRevision uint64, fn func(key *Key, now time.Time) error) (*Key, error) {
+func (k *Keyring) change(ctx context.Context, action, id string, ifRevision uint64, fn func(key *Key, now time.Time) error) (*Key, error) {
 	for try := 0; ; try++ {
 		key, err := k.Key(ctx, id)
 		if err != nil {
@@ -245,7 +250,7 @@ func (k *Keyring) change(ctx context.Context, id string, ifRevision uint64, fn f
 			return key, nil
 		}
 		next.Revision, next.UpdatedAt = key.Revision+1, now
-		err = k.apply(ctx, Mutation{Key: next, IfRevision: key.Revision})
+		err = k.apply(ctx, []Mutation{{Key: next, IfRevision: key.Revision}}, keyEntry(ctx, action, key, next))
 		if err == nil {
 			return next, nil
 		}

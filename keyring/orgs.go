@@ -58,7 +58,11 @@ func (k *Keyring) putOrg(ctx context.Context, name string, ifRevision uint64, op
 	if !created && next.equal(old) {
 		return old, false, nil
 	}
-	return k.writeOrg(ctx, old, next, created)
+	action := actionEditOrg
+	if created {
+		action = actionCreateOrg
+	}
+	return k.writeOrg(ctx, action, old, next, created)
 }
 
 // SetOrgState suspends (StateSuspended) or resumes (StateActive) an org and
@@ -77,16 +81,20 @@ func (k *Keyring) SetOrgState(ctx context.Context, name string, ifRevision uint6
 		}
 		next := old.clone()
 		next.State = to
-		next, _, err = k.writeOrg(ctx, old, next, false)
+		action := actionSuspendOrg
+		if to == StateActive {
+			action = actionResumeOrg
+		}
+		next, _, err = k.writeOrg(ctx, action, old, next, false)
 		if !errors.Is(err, ErrConflict) || ifRevision != AnyRevision || try == editRetries {
 			return next, err
 		}
 	}
 }
 
-func (k *Keyring) writeOrg(ctx context.Context, old, next *Org, created bool) (*Org, bool, error) {
+func (k *Keyring) writeOrg(ctx context.Context, action string, old, next *Org, created bool) (*Org, bool, error) {
 	next.Revision, next.UpdatedAt = old.Revision+1, k.clock.time()
-	if err := k.apply(ctx, Mutation{Org: next, IfRevision: old.Revision}); err != nil {
+	if err := k.apply(ctx, []Mutation{{Org: next, IfRevision: old.Revision}}, orgEntry(ctx, action, old, next)); err != nil {
 		return nil, false, err
 	}
 	return next, created, nil

@@ -139,7 +139,7 @@ func (k *Keyring) Reseal(ctx context.Context, sealer *Sealer) (int, error) {
 		if !key.needsReseal(sealer) {
 			continue
 		}
-		_, err := k.change(ctx, key.id(), AnyRevision, func(key *Key, _ time.Time) error {
+		_, err := k.change(ctx, actionReseal, key.id(), AnyRevision, func(key *Key, _ time.Time) error {
 			for i := range key.Credentials {
 				c := &key.Credentials[i]
 				if len(c.Sealed) == 0 || sealer.current(c.Sealed) {

@@ -3,6 +3,8 @@ package keyring
 import (
 	"context"
 	"io"
+
+	"github.com/caddy-apikey/caddy-apikey/audit"
 )
 
 // Store keeps keys and orgs durably. Every implementation passes
@@ -14,10 +16,14 @@ type Store interface {
 	// synced. Each mutation's IfRevision is checked inside the commit
 	// (ErrConflict, or ErrExists for a create); a credential digest that any
 	// other key holds or ever held is ErrExists; a revoked record stays revoked
-	// or becomes deleted, a deleted one never changes (ErrState). ErrFull and
+	// or becomes deleted, a deleted one stays deleted (ErrState). ErrFull and
 	// ErrUnavailable mean that nothing was changed; ErrUncertain that it is not
 	// known.
-	Apply(ctx context.Context, mutations []Mutation) (Cursor, error)
+	//
+	// The entries that tell of it are appended to the trail in the same commit,
+	// one behind the other. Mutations without an entry are refused; entries
+	// without a mutation tell of something that changes no record.
+	Apply(ctx context.Context, mutations []Mutation, entries []audit.Draft) (Cursor, error)
 
 	// Snapshot calls fn with every record of one consistent image, orgs first,
 	// keys ascending by id, deleted keys included, and returns the cursor of
@@ -46,6 +52,9 @@ type Store interface {
 	Keys(ctx context.Context, after string, fn func(*Key) bool) error
 	// Orgs is Keys for orgs, by name.
 	Orgs(ctx context.Context, after string, fn func(*Org) bool) error
+
+	// The trail of management actions.
+	audit.Trail
 
 	// Backup writes one consistent copy of the store to w. w may be slow: no
 	// lock of the store is held while it is written.

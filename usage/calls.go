@@ -76,6 +76,16 @@ func (r *Recorder) text(raw []byte, cut bool) string {
 	return text
 }
 
+// PathText returns the path of a request target as a Call has it.
+func (r *Recorder) PathText(target string) string { return r.clip(pathOf(target), MaxPath) }
+
+// UserAgentText returns a user agent as a Call has it.
+func (r *Recorder) UserAgentText(userAgent string) string { return r.clip(userAgent, MaxUserAgent) }
+
+func (r *Recorder) clip(text string, most int) string {
+	return r.text([]byte(text[:min(len(text), most)]), len(text) > most)
+}
+
 // escape writes what is not printable as Go does in strings.
 func escape(text string) string {
 	plain := func(c rune) bool { return c != utf8.RuneError && c != '\\' && unicode.IsPrint(c) }
@@ -91,6 +101,10 @@ func FormatRequestID(id uint64) string {
 	text := strconv.FormatUint(id, 36)
 	return strings.Repeat("0", 13-len(text)) + text
 }
+
+// NewRequestID is a number for something that is no call, as FormatRequestID
+// writes it.
+func NewRequestID() string { return FormatRequestID(randomUint64()) }
 
 func randomUint64() uint64 {
 	var b [8]byte

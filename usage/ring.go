@@ -103,10 +103,16 @@ func (s *slot) set(c *CallSeen) {
 	s.methodLen = uint8(copy(s.method[:], c.Method))
 	s.userAgentLen = uint8(copy(s.userAgent[:], c.UserAgent))
 	s.userAgentCut = len(c.UserAgent) > MaxUserAgent
-	path := c.Path
-	if query := strings.IndexByte(path[:min(len(path), MaxPath+1)], '?'); query >= 0 {
-		path = path[:query]
-	}
+	path := pathOf(c.Path)
 	s.pathLen = uint16(copy(s.path[:], path))
 	s.pathCut = len(path) > MaxPath
+}
+
+// pathOf returns what stands before the query, and of a path that will be cut at
+// least what is kept.
+func pathOf(target string) string {
+	if query := strings.IndexByte(target[:min(len(target), MaxPath+1)], '?'); query >= 0 {
+		return target[:query]
+	}
+	return target
 }

@@ -9,6 +9,8 @@ import (
 	"context"
 	"net/netip"
 	"time"
+
+	"github.com/caddy-apikey/caddy-apikey/audit"
 )
 
 // Route is what a request met on a site: the handler's name and the names of the
@@ -269,6 +271,11 @@ type Store interface {
 	// the counts.
 	Forget(ctx context.Context, key string) error
 
-	// Close waits for running calls and releases everything.
+	// The trail of the calls that had to be recorded before they were served.
+	// Nothing of it is dropped for anything else; PurgeTrail alone removes it.
+	audit.CallTrail
+
+	// Close waits for running calls and releases everything. Outcomes that wait
+	// are written.
 	Close() error
 }

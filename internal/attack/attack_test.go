@@ -84,6 +84,7 @@ var classes = [][]attack{
 	protocol,
 	oracles,
 	exhaustion,
+	trail,
 }
 
 // TestAttack runs every case against a server of its own class. Whatever a case

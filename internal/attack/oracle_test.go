@@ -13,6 +13,7 @@ import (
 
 	bbolt "go.etcd.io/bbolt"
 
+	"github.com/caddy-apikey/caddy-apikey/audit"
 	"github.com/caddy-apikey/caddy-apikey/hmacsig"
 	"github.com/caddy-apikey/caddy-apikey/internal/rig"
 	"github.com/caddy-apikey/caddy-apikey/keyring"
@@ -62,7 +63,7 @@ type discard struct {
 	applied chan keyring.Cursor
 }
 
-func (d *discard) Apply(context.Context, []keyring.Mutation) (keyring.Cursor, error) {
+func (d *discard) Apply(context.Context, []keyring.Mutation, []audit.Draft) (keyring.Cursor, error) {
 	d.cursor.Revision++
 	d.applied <- d.cursor
 	return d.cursor, nil
@@ -270,7 +271,7 @@ var oracles = []attack{
 		a.Credentials[0].Sealed, b.Credentials[0].Sealed = b.Credentials[0].Sealed, a.Credentials[0].Sealed
 		a.Revision++
 		b.Revision++
-		if _, err := store.Apply(s.t.Context(), []keyring.Mutation{{Key: a, IfRevision: a.Revision - 1}, {Key: b, IfRevision: b.Revision - 1}}); err != nil {
+		if _, err := store.Apply(s.t.Context(), []keyring.Mutation{{Key: a, IfRevision: a.Revision - 1}, {Key: b, IfRevision: b.Revision - 1}}, []audit.Draft{{Payload: []byte("{}")}}); err != nil {
 			s.t.Fatal(err)
 		}
 		if err := store.Close(); err != nil {

@@ -103,11 +103,11 @@ func masked(value string) string {
 }
 
 // nameSet is a set of names. It says no to most other names after a look at
-// their length, and no to most pairs after a look at one character.
+// their length, and no to most pairs after a look at two characters.
 type nameSet struct {
-	lengths uint64    // a bit for each length; the last for all lengths from 63 on
-	last    [256]bool // the last characters
-	names   []string  // folded
+	lengths uint64     // a bit for each length; the last for all lengths from 63 on
+	ends    [16]uint64 // a bit for each two characters that a name ends with, see endBit
+	names   []string   // folded
 }
 
 func (s *nameSet) add(names ...string) {
@@ -118,14 +118,26 @@ func (s *nameSet) add(names ...string) {
 		name = fold(name)
 		s.names = append(s.names, name)
 		s.lengths |= 1 << min(len(name), 63)
-		c := name[len(name)-1]
-		s.last[c] = true
-		s.last[strings.ToUpper(name)[len(name)-1]] = true
-		if c == '-' {
-			s.last['_'] = true
+		last := name[len(name)-1]
+		for a := range 256 {
+			for b := range 256 {
+				if foldByte(byte(b)) == last && (len(name) == 1 || foldByte(byte(a)) == name[len(name)-2]) {
+					bit := endBit(byte(a), byte(b))
+					s.ends[bit/64] |= 1 << (bit % 64)
+				}
+			}
 		}
 	}
 }
+
+// mayEnd reports whether a name may end with two characters. Mostly it does when
+// it may.
+func (s *nameSet) mayEnd(before, last byte) bool {
+	bit := endBit(before, last)
+	return s.ends[bit/64]&(1<<(bit%64)) != 0
+}
+
+func endBit(before, last byte) uint { return (uint(before)*37 + uint(last)) % 1024 }
 
 func has[T string | []byte](s *nameSet, name T) bool {
 	if s.lengths&(1<<min(len(name), 63)) == 0 {

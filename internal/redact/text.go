@@ -104,7 +104,7 @@ func (r *Rules) find(text []byte, quoted bool, spans []span) []span {
 // findTokens finds everything that has the form of a token.
 func (r *Rules) findTokens(text []byte, spans []span) []span {
 	for at := bytes.IndexByte(text, '_'); at >= 0 && at+cutTail < len(text); {
-		if isAlnum(text[at+cutTail]) { // most underscores are done with here
+		if isAlnum(text[at+cutTail]) && isAlnum(text[at+cutTail/2]) && isAlnum(text[at+cutTail/4]) { // most underscores are done with here
 			end := at + 1
 			for end < len(text) && isAlnum(text[end]) {
 				end++
@@ -189,7 +189,14 @@ func (r *Rules) findPairs(text []byte, quoted bool, spans []span) []span {
 // mayEndName reports whether it is worth a look if one of our names ends at a
 // place: mostly it is not.
 func (r *Rules) mayEndName(text []byte, at int) bool {
-	return at > 0 && (r.pairs.last[text[at-1]] || at >= 3 && text[at-3] == '%')
+	if at < 2 {
+		return at == 1
+	}
+	if r.pairs.mayEnd(text[at-2], text[at-1]) {
+		return true
+	}
+	_, encoded := hexDigit(text[at-2]) // as it is if one of the two is percent-encoded
+	return encoded && bytes.IndexByte(text[max(0, at-2-2*maxDepth):at], '%') >= 0
 }
 
 // pairAt returns the value that begins at a place, if a name of ours ends at
@@ -211,7 +218,7 @@ func (r *Rules) pairAt(text []byte, nameEnd, value int, quoted bool) (span, bool
 // undone. A long name is cut, which makes it none of ours.
 func nameBefore(text []byte, end int, quoted bool) []byte {
 	start := end
-	for start > 0 && end-start < 256 && (isWord(text[start-1]) || strings.IndexByte("-.~%", text[start-1]) >= 0) {
+	for start > 0 && end-start < 256 && inName[text[start-1]] {
 		start--
 	}
 	if quoted {
@@ -226,7 +233,7 @@ func nameBefore(text []byte, end int, quoted bool) []byte {
 		name = decoded
 	}
 	for i := len(name) - 1; i >= 0; i-- {
-		if !isWord(name[i]) && strings.IndexByte("-.~", name[i]) < 0 {
+		if !inName[name[i]] || name[i] == '%' {
 			return name[i+1:] // a pair within an encoded URL
 		}
 	}
@@ -258,3 +265,11 @@ func isAlnum(c byte) bool {
 }
 
 func isWord(c byte) bool { return isAlnum(c) || c == '_' }
+
+// inName has the characters of names, and of their percent-encoding.
+var inName = func() (in [256]bool) {
+	for c := range in {
+		in[c] = isWord(byte(c)) || strings.IndexByte("-.~%", byte(c)) >= 0
+	}
+	return in
+}()

@@ -10,8 +10,10 @@ import (
 	"syscall"
 	"time"
 
+	bbolt "go.etcd.io/bbolt"
 	berrors "go.etcd.io/bbolt/errors"
 
+	"github.com/caddy-apikey/caddy-apikey/audit"
 	"github.com/caddy-apikey/caddy-apikey/keyring"
 )
 
@@ -22,6 +24,8 @@ const maxGroup = 4096
 // call is one Apply on its way through the writer.
 type call struct {
 	mutations []keyring.Mutation
+	entries   []audit.Entry // without their places
+	chore     func(*group) error
 	err       error          // set when it was refused
 	cursor    keyring.Cursor // set when it was committed
 	done      chan struct{}
@@ -34,44 +38,76 @@ type call struct {
 //
 // ctx counts until the writer takes the call; from then on the result is
 // waited for, since to give up would leave the outcome unknown.
-func (s *Store) Apply(ctx context.Context, mutations []keyring.Mutation) (keyring.Cursor, error) {
+func (s *Store) Apply(ctx context.Context, mutations []keyring.Mutation, entries []audit.Draft) (keyring.Cursor, error) {
+	var none keyring.Cursor
+	for i := range mutations {
+		if err := validate(&mutations[i]); err != nil {
+			return none, err
+		}
+	}
+	if len(mutations) > 0 && len(entries) == 0 {
+		return none, &keyring.InvalidError{Field: "entries", Reason: "are none; say what is done, and by whom"}
+	}
+	placeless, err := trailEntries(entries)
+	if err != nil {
+		return none, err
+	}
+	c := &call{mutations: mutations, entries: placeless, done: make(chan struct{})}
+	if err := s.send(ctx, s.calls, c); err != nil {
+		return none, err
+	}
+	return c.cursor, nil
+}
+
+// send has the writer make a call.
+func (s *Store) send(ctx context.Context, to chan<- *call, c *call) error {
 	if err := s.enter(); err != nil {
-		return keyring.Cursor{}, err
+		return err
 	}
 	defer s.leave()
 	if err := ctx.Err(); err != nil {
-		return keyring.Cursor{}, err
+		return err
 	}
-	for i := range mutations {
-		if err := validate(&mutations[i]); err != nil {
-			return keyring.Cursor{}, err
-		}
+	if len(c.entries) == 0 && c.chore == nil {
+		c.cursor, _ = s.recent.state()
+		return nil
 	}
-	if len(mutations) == 0 {
-		cursor, _ := s.recent.state()
-		return cursor, nil
-	}
-	c := &call{mutations: mutations, done: make(chan struct{})}
 	select {
-	case s.calls <- c:
+	case to <- c:
 	case <-ctx.Done():
-		return keyring.Cursor{}, ctx.Err()
+		return ctx.Err()
 	case <-s.closing:
-		return keyring.Cursor{}, fmt.Errorf("store %s: %w", s.path, keyring.ErrClosed)
+		return fmt.Errorf("store %s: %w", s.path, keyring.ErrClosed)
 	case <-s.broken:
-		return keyring.Cursor{}, s.failure()
+		return s.failure()
 	}
 	select {
 	case <-c.done:
-		return c.cursor, c.err
+		return c.err
 	case <-s.broken:
 	}
 	// The writer answers now, unless the fault left it stuck inside bbolt.
 	select {
 	case <-c.done:
-		return c.cursor, c.err
+		return c.err
 	case <-time.After(defaultTimeout):
-		return keyring.Cursor{}, fmt.Errorf("%w: %w", keyring.ErrUncertain, s.failure())
+		return fmt.Errorf("%w: %w", keyring.ErrUncertain, s.failure())
+	}
+}
+
+// openTrail lets the trail of s use its writer.
+func (s *Store) openTrail() {
+	s.trails = trails{
+		of: &s.guarded, now: time.Now,
+		ends: func(tx *bbolt.Tx) (audit.Chain, error) {
+			var h head
+			err := h.decode(tx.Bucket(bucketMeta).Get(metaState))
+			return h.trail, err
+		},
+		change: func(ctx context.Context, do func(*bbolt.Tx, *audit.Chain) error) error {
+			chore := func(g *group) error { return do(g.tx, &g.head.trail) }
+			return s.send(ctx, s.chores, &call{chore: chore, done: make(chan struct{})})
+		},
 	}
 }
 
@@ -84,17 +120,19 @@ func (s *Store) write() {
 			return
 		case c := <-s.calls:
 			s.commit(s.gather(c))
+		case c := <-s.chores:
+			s.commit([]*call{c})
 		}
 	}
 }
 
 // gather takes the calls that are waiting already. It never waits for more.
 func (s *Store) gather(first *call) []*call {
-	calls, n := []*call{first}, len(first.mutations)
+	calls, n := []*call{first}, len(first.mutations)+len(first.entries)
 	for n < maxGroup {
 		select {
 		case c := <-s.calls:
-			calls, n = append(calls, c), n+len(c.mutations)
+			calls, n = append(calls, c), n+len(c.mutations)+len(c.entries)
 		default:
 			return calls
 		}
@@ -134,10 +172,18 @@ func (s *Store) tryCommit(calls []*call) error {
 	defer s.end(tx) // a no-op once committed
 
 	g := newGroup(tx, s.head)
+	accepted := 0
 	err = s.guard(func() error {
-		accepted := 0
 		for _, c := range calls {
-			if c.err = g.add(c.mutations); c.err == nil {
+			if c.chore != nil {
+				c.err = c.chore(g)
+				if c.err != nil {
+					return c.err // what it wrote must not stay
+				}
+			} else {
+				c.err = g.add(c.mutations, c.entries)
+			}
+			if c.err == nil {
 				accepted++
 			}
 		}
@@ -146,12 +192,12 @@ func (s *Store) tryCommit(calls []*call) error {
 		}
 		g.head.cursor.Revision++
 		_, _ = rand.Read(g.head.cursor.Mark[:])
-		return g.put()
+		return g.put(s.in(tx))
 	})
 	if err != nil {
 		return fmt.Errorf("%w: store %s: %w", keyring.ErrUnavailable, s.path, err)
 	}
-	if len(g.records) == 0 {
+	if accepted == 0 {
 		return nil
 	}
 	id := tx.ID()

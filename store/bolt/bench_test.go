@@ -3,9 +3,11 @@
 package bolt_test
 
 import (
+	"bytes"
 	"os"
 	"testing"
 
+	"github.com/caddy-apikey/caddy-apikey/audit"
 	"github.com/caddy-apikey/caddy-apikey/keyring"
 	"github.com/caddy-apikey/caddy-apikey/store/bolt"
 	"github.com/caddy-apikey/caddy-apikey/store/storetest"
@@ -15,7 +17,7 @@ import (
 func BenchmarkCreateSequential(b *testing.B) {
 	s := open(b, newPath(b))
 	for n := 0; b.Loop(); n++ {
-		if _, err := s.Apply(b.Context(), []keyring.Mutation{{Key: storetest.Key(n)}}); err != nil {
+		if _, err := s.Apply(b.Context(), []keyring.Mutation{{Key: storetest.Key(n)}}, storetest.Told()); err != nil {
 			b.Fatal(err)
 		}
 	}
@@ -34,7 +36,7 @@ func BenchmarkCreateParallel(b *testing.B) {
 	b.SetParallelism(8)
 	b.RunParallel(func(pb *testing.PB) {
 		for pb.Next() {
-			if _, err := s.Apply(b.Context(), []keyring.Mutation{{Key: storetest.Key(<-next)}}); err != nil {
+			if _, err := s.Apply(b.Context(), []keyring.Mutation{{Key: storetest.Key(<-next)}}, storetest.Told()); err != nil {
 				b.Fatal(err)
 			}
 		}
@@ -52,7 +54,7 @@ func BenchmarkImport200k(b *testing.B) {
 		b.StopTimer()
 		s := open(b, newPath(b))
 		b.StartTimer()
-		if _, err := s.Apply(b.Context(), mutations); err != nil {
+		if _, err := s.Apply(b.Context(), mutations, storetest.Told()); err != nil {
 			b.Fatal(err)
 		}
 		b.StopTimer()
@@ -101,7 +103,7 @@ func million(b *testing.B) string {
 	path := newPath(b)
 	s := open(b, path)
 	for i := range 10 {
-		if _, err := s.Apply(b.Context(), keys(i*100_000, 100_000)); err != nil {
+		if _, err := s.Apply(b.Context(), keys(i*100_000, 100_000), storetest.Told()); err != nil {
 			b.Fatal(err)
 		}
 	}
@@ -117,4 +119,31 @@ func keys(from, count int) []keyring.Mutation {
 		all[i].Key = storetest.Key(from + i)
 	}
 	return all
+}
+
+// Verifying 100,000 entries of the usual size.
+func BenchmarkVerifyTrail100k(b *testing.B) {
+	if testing.Short() {
+		b.Skip("takes seconds")
+	}
+	s := open(b, newPath(b))
+	some := make([]audit.Draft, 1000)
+	for i := range some {
+		some[i] = audit.Draft{Time: ledgerNow, Payload: bytes.Repeat([]byte("x"), 450), Details: bytes.Repeat([]byte("y"), 200)}
+	}
+	for range 100 {
+		if _, err := s.Apply(b.Context(), nil, some); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ResetTimer()
+	for b.Loop() {
+		if r, err := s.VerifyTrail(b.Context()); err != nil || r.Last != 100_000 || len(r.Faults) > 0 {
+			b.Fatal(r, err)
+		}
+	}
+	b.StopTimer()
+	if st, err := os.Stat(s.Path()); err == nil {
+		b.ReportMetric(float64(st.Size())/100_000, "B/entry")
+	}
 }

@@ -20,10 +20,11 @@
 //
 // # Layout
 //
-// Four buckets. meta has the record "schema" (what the file is) and the record
+// Five buckets. meta has the record "schema" (what the file is) and the record
 // "state" (cursor and counts); keys has the keys by id; orgs has the orgs by
 // name; digests has the id of the key that holds, or ever held, a credential
-// by the SHA-256 of its token, and never loses an entry.
+// by the SHA-256 of its token, and never loses an entry; trail has what was done
+// to them, and by whom, by number (package audit).
 package bolt
 
 import (
@@ -60,9 +61,11 @@ type Options struct {
 // Store is a keyring.Store in one bbolt file.
 type Store struct {
 	guarded
+	trails
 
 	head   head       // what the last commit left; only the writer uses it
 	calls  chan *call // to the writer; unbuffered: received means begun
+	chores chan *call // those that have a commit of their own
 	recent recent     // the last commits, for Watch
 }
 
@@ -106,7 +109,8 @@ func openDB(path string, f *os.File, opts Options) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Store{head: found.head, calls: make(chan *call)}
+	s := &Store{head: found.head, calls: make(chan *call), chores: make(chan *call)}
+	s.openTrail()
 	s.recent.start(found.head.cursor)
 	if err := s.open(path, f, &storeKind, found.size, opts); err != nil {
 		return nil, err

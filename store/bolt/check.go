@@ -51,13 +51,17 @@ func checkFile(path string, f *os.File) (*found, error) {
 		return nil, fmt.Errorf("store %s: was written by a newer version (schema %d, this one knows %d). Run that version, or restore a "+
 			"backup from before the upgrade: stop Caddy, then cp <backup> %s", path, s.version, schemaVersion, quote(path))
 	}
+	if s.version < schemaVersion {
+		return nil, fmt.Errorf("store %s: was written by a version from before the first release (schema %d, this one knows %d). Begin a new one: "+
+			"mv %s %s, then restart Caddy", path, s.version, schemaVersion, quote(path), quote(path+".old"))
+	}
 	if err := h.decode(c.state); err != nil {
 		return nil, bad("state record damaged: %v", err)
 	}
 	for _, b := range []struct {
 		name []byte
 		want uint64
-	}{{bucketKeys, h.keys}, {bucketOrgs, h.orgs}, {bucketDigests, h.digests}} {
+	}{{bucketKeys, h.keys}, {bucketOrgs, h.orgs}, {bucketDigests, h.digests}, {bucketTrail, h.trail.Len()}} {
 		got := c.buckets[string(b.name)]
 		if got == nil {
 			return nil, bad("bucket %s is missing", b.name)

@@ -18,6 +18,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/caddy-apikey/caddy-apikey/audit"
 	"github.com/caddy-apikey/caddy-apikey/keyring"
 	"github.com/caddy-apikey/caddy-apikey/store/bolt"
 	"github.com/caddy-apikey/caddy-apikey/store/storetest"
@@ -81,7 +82,7 @@ func childWrite(path string) {
 		org.Revision = uint64(n) + 1
 		_, err := s.Apply(context.Background(), []keyring.Mutation{
 			{Key: storetest.FullKey(2 * n)}, {Org: org, IfRevision: uint64(n)}, {Key: storetest.Key(2*n + 1)},
-		})
+		}, []audit.Draft{{Time: time.Now(), Payload: fmt.Appendf(nil, "%d", n), Details: []byte("{}")}})
 		if err != nil {
 			fmt.Println("error:", err)
 			os.Exit(1)
@@ -135,6 +136,17 @@ func TestKill(t *testing.T) {
 	if len(got) != 2*calls+1 {
 		t.Errorf("%d records after %d calls", len(got), calls)
 	}
+	told := 0
+	must(t, s.Trail(t.Context(), 0, func(e *audit.Entry) bool {
+		if string(e.Payload) != strconv.Itoa(told) {
+			t.Errorf("entry %d is of call %s", e.Seq, e.Payload)
+		}
+		told++
+		return true
+	}))
+	if report, err := s.VerifyTrail(t.Context()); err != nil || len(report.Faults) > 0 || told != calls {
+		t.Errorf("%d entries of %d calls: %+v, %v", told, calls, report, err)
+	}
 	t.Logf("%d kills, %d acknowledged calls", *kills, acknowledged+1)
 	left, _ := filepath.Glob(filepath.Join(filepath.Dir(path), ".keys.db.backup-*"))
 	if len(left) != 0 {
@@ -177,7 +189,7 @@ func TestMaxSize(t *testing.T) {
 	must(t, err)
 	defer s.Close()
 	stored := fillUp(t, s, 0)
-	if _, err := s.Apply(t.Context(), keys(10_000, 5000)); !errors.Is(err, keyring.ErrFull) {
+	if _, err := s.Apply(t.Context(), keys(10_000, 5000), storetest.Told()); !errors.Is(err, keyring.ErrFull) {
 		t.Errorf("a large call: %v", err)
 	}
 	if st, err := os.Stat(path); err != nil || st.Size() > 1<<20 {
@@ -194,7 +206,7 @@ func fillUp(t *testing.T, s *bolt.Store, from int) int {
 	const batch = 20
 	for n := from; n < 100_000; n += batch {
 		begun := time.Now()
-		_, err := s.Apply(t.Context(), keys(n, batch))
+		_, err := s.Apply(t.Context(), keys(n, batch), storetest.Told())
 		if err == nil {
 			continue
 		}
@@ -206,7 +218,7 @@ func fillUp(t *testing.T, s *bolt.Store, from int) int {
 		}
 		// Again: the first refusal has left nothing behind. One key may fit.
 		for range 5 {
-			if _, err := s.Apply(t.Context(), keys(n, 1)); err != nil && !errors.Is(err, keyring.ErrFull) {
+			if _, err := s.Apply(t.Context(), keys(n, 1), storetest.Told()); err != nil && !errors.Is(err, keyring.ErrFull) {
 				t.Fatalf("again: %v", err)
 			} else if err == nil {
 				n++

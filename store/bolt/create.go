@@ -64,7 +64,7 @@ func build(path string) (err error) {
 	}
 	defer func() { err = errors.Join(err, db.Close()) }()
 	return db.Update(func(tx *bbolt.Tx) error {
-		for _, name := range [][]byte{bucketMeta, bucketKeys, bucketOrgs, bucketDigests} {
+		for _, name := range [][]byte{bucketMeta, bucketKeys, bucketOrgs, bucketDigests, bucketTrail} {
 			if _, err := tx.CreateBucket(name); err != nil {
 				return err
 			}

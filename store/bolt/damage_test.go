@@ -113,7 +113,7 @@ func original(t *testing.T) (data []byte, want map[string]keyring.Record, pageSi
 	for _, m := range [][]keyring.Mutation{
 		keys(0, 60), {{Org: storetest.FullOrg("acme")}}, {{Org: storetest.Org("other")}}, {{Key: big}}, keys(60, 20), keys(80, 10),
 	} {
-		if _, err := s.Apply(t.Context(), m); err != nil {
+		if _, err := s.Apply(t.Context(), m, storetest.Told()); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -205,10 +205,10 @@ func TestSwappedValues(t *testing.T) {
 	if len(ids) != 18 || slices.Contains(ids, storetest.Key(3).ID) {
 		t.Errorf("Keys: %q", ids)
 	}
-	if _, err := s.Apply(t.Context(), []keyring.Mutation{{Key: storetest.Key(3)}}); !errors.Is(err, keyring.ErrDamaged) {
+	if _, err := s.Apply(t.Context(), []keyring.Mutation{{Key: storetest.Key(3)}}, storetest.Told()); !errors.Is(err, keyring.ErrDamaged) {
 		t.Errorf("Apply over a damaged record: %v", err)
 	}
-	if _, err := s.Apply(t.Context(), keys(500, 1)); err != nil {
+	if _, err := s.Apply(t.Context(), keys(500, 1), storetest.Told()); err != nil {
 		t.Errorf("Apply beside a damaged record: %v", err)
 	}
 }

@@ -19,6 +19,6 @@ func LedgerStatePurged(value []byte, purged uint64, hash [32]byte) []byte {
 	if err := s.decode(value); err != nil {
 		panic(err)
 	}
-	s.trail.purged, s.trail.purgedHash = purged, hash
+	s.trail.Purged, s.trail.PurgedHash = purged, hash
 	return s.encode()
 }

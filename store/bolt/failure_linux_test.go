@@ -27,7 +27,7 @@ func TestWriteErrorStops(t *testing.T) {
 	}
 	defer s.Close()
 	create := func(n int) error {
-		_, err := s.Apply(t.Context(), []keyring.Mutation{{Key: storetest.Key(n)}})
+		_, err := s.Apply(t.Context(), []keyring.Mutation{{Key: storetest.Key(n)}}, storetest.Told())
 		return err
 	}
 	if err := create(1); err != nil {

@@ -95,8 +95,13 @@ func TestOpenRefuses(t *testing.T) {
 				return err
 			})
 		}, false, []string{"is a database of another program", "Choose another path"}},
-		{"newer version", func(t *testing.T, path string) { setSchema(t, path, 2) },
-			false, []string{"was written by a newer version (schema 2, this one knows 1)", "cp <backup> FILE"}},
+		{"newer version", func(t *testing.T, path string) { setSchema(t, path, 3) },
+			false, []string{"was written by a newer version (schema 3, this one knows 2)", "cp <backup> FILE"}},
+		{"older version", func(t *testing.T, path string) { setSchema(t, path, 1) },
+			false, []string{"was written by a version from before the first release", "mv FILE FILE.old"}},
+		{"trail cut off", func(t *testing.T, path string) {
+			edit(t, path, func(tx *bbolt.Tx) error { return tx.Bucket([]byte("trail")).Delete(seqKey(1)) })
+		}, true, []string{"bucket trail has 2 of 3 records", restore}},
 		{"truncated to a tenth", truncate(10), true, []string{"truncated: it has ", restore}},
 		{"truncated to one page", func(t *testing.T, path string) { must(t, os.Truncate(path, int64(os.Getpagesize()))) },
 			true, []string{"truncated: it has ", restore}},
@@ -164,7 +169,7 @@ func TestWayOut(t *testing.T) {
 	shell(t, command)
 	s := open(t, path)
 	for n := range 3 {
-		if _, err := s.Apply(t.Context(), keys(1000+n, 1)); err != nil {
+		if _, err := s.Apply(t.Context(), keys(1000+n, 1), storetest.Told()); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -215,7 +220,7 @@ func fill(t testing.TB, path string, count int) {
 	t.Helper()
 	s := open(t, path)
 	for _, m := range [][]keyring.Mutation{{{Org: storetest.FullOrg("acme")}}, keys(0, count/2), keys(count/2, count-count/2)} {
-		if _, err := s.Apply(t.Context(), m); err != nil {
+		if _, err := s.Apply(t.Context(), m, storetest.Told()); err != nil {
 			t.Fatal(err)
 		}
 	}

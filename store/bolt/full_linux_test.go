@@ -9,6 +9,7 @@ import (
 
 	"github.com/caddy-apikey/caddy-apikey/keyring"
 	"github.com/caddy-apikey/caddy-apikey/store/bolt"
+	"github.com/caddy-apikey/caddy-apikey/store/storetest"
 )
 
 // TestDiskFull fills the disk under a store and frees it again.
@@ -38,7 +39,7 @@ func TestDiskFull(t *testing.T) {
 	}
 	must(t, os.Remove(ballast))
 	for range 100 {
-		if _, err := s.Apply(t.Context(), keys(stored, 1)); err != nil {
+		if _, err := s.Apply(t.Context(), keys(stored, 1), storetest.Told()); err != nil {
 			t.Fatalf("after space was freed: %v", err)
 		}
 		stored++

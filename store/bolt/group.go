@@ -8,6 +8,7 @@ import (
 
 	bbolt "go.etcd.io/bbolt"
 
+	"github.com/caddy-apikey/caddy-apikey/audit"
 	"github.com/caddy-apikey/caddy-apikey/keyring"
 )
 
@@ -92,6 +93,7 @@ func newChanges() changes {
 type group struct {
 	changes // of the calls accepted so far
 	head    head
+	entries []audit.Entry // of these calls
 
 	tx      *bbolt.Tx
 	keys    *bbolt.Bucket
@@ -117,8 +119,8 @@ func (g *group) bucket(n name) *bbolt.Bucket {
 }
 
 // add checks the mutations of one call in order, each as if those before it
-// were stored already, and takes all of them or none.
-func (g *group) add(mutations []keyring.Mutation) error {
+// were stored already, and takes all of them, with their entries, or none.
+func (g *group) add(mutations []keyring.Mutation, entries []audit.Entry) error {
 	g.open()
 	mine := newChanges()
 	for i := range mutations {
@@ -152,6 +154,7 @@ func (g *group) add(mutations []keyring.Mutation) error {
 			}
 		}
 	}
+	g.entries = append(g.entries, entries...)
 	if len(g.records) == 0 {
 		g.changes = mine
 		return nil
@@ -176,7 +179,7 @@ func (g *group) step(mine *changes, n name, next *pending, ifRevision uint64) er
 		return fmt.Errorf("%s: %w", n.id, keyring.ErrExists)
 	case was.revision != ifRevision:
 		return fmt.Errorf("%s: %w: it has revision %d, not %d", n.id, keyring.ErrConflict, was.revision, ifRevision)
-	case was.state == keyring.StateDeleted, was.state.Final() && !next.state.Final():
+	case was.state == keyring.StateDeleted && next.state != keyring.StateDeleted, was.state.Final() && !next.state.Final():
 		return fmt.Errorf("%s: %w: it is %s", n.id, keyring.ErrState, was.state)
 	}
 	next.created = was.created
@@ -246,8 +249,9 @@ func ownerOf(b *bbolt.Bucket, digest [32]byte) ([]byte, error) {
 }
 
 // put writes all changes in order of their keys: bbolt takes a large number of
-// unsorted new keys in quadratic time.
-func (g *group) put() error {
+// unsorted new keys in quadratic time. Then the entries have their place in t.
+func (g *group) put(t *trail) error {
+	g.open()
 	names := slices.SortedFunc(maps.Keys(g.records), func(a, b name) int {
 		return bytes.Compare([]byte(a.id), []byte(b.id))
 	})
@@ -274,6 +278,9 @@ func (g *group) put() error {
 			return err
 		}
 		g.head.digests++
+	}
+	if err := t.append(&g.head.trail, g.entries); err != nil {
+		return err
 	}
 	return g.tx.Bucket(bucketMeta).Put(metaState, g.head.encode())
 }

@@ -48,12 +48,14 @@ type LedgerOptions struct {
 // (ledger_trail.go). "meta" says what the file is and how far it is.
 type Ledger struct {
 	guarded
+	trails
 
 	jobs     chan *job
 	freeing  chan *job             // those that make room
 	outcomes outcomes              // of calls in the trail, that wait for the next commit
 	most     int64                 // bytes that the file may have
 	used     atomic.Int64          // bytes of it that are not free
+	drops    atomic.Uint64         // days that were dropped for room
 	trouble  atomic.Pointer[error] // why the last commit failed
 	walks    sync.RWMutex          // read while somebody walks through the counters; written while they are moved
 	keep     atomic.Pointer[usage.Keep]
@@ -111,6 +113,7 @@ func ledgerKind(path string, now func() time.Time) *kind {
 func openLedger(path string, f *os.File, k *kind, opts LedgerOptions) (*Ledger, error) {
 	l := &Ledger{jobs: make(chan *job), freeing: make(chan *job), now: opts.Now, most: opts.MaxSize}
 	l.path, l.kind = path, k
+	l.openTrail()
 	l.SetKeep(opts.Keep)
 	m, err := l.check(f)
 	if err != nil {

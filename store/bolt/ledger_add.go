@@ -36,7 +36,7 @@ func (l *Ledger) Add(ctx context.Context, b usage.Batch) (usage.Added, error) {
 		w := adder{l: l, tx: tx}
 		return w.add(&b, ready, &added)
 	}
-	if err := l.withRoom(ctx, roomForUsage, fn); err != nil {
+	if err := l.withRoom(ctx, roomForUsage, l.do, fn); err != nil {
 		return usage.Added{}, err
 	}
 	l.found.CompareAndSwap(crash, nil) // it is written

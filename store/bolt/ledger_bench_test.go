@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/caddy-apikey/caddy-apikey/audit"
 	"github.com/caddy-apikey/caddy-apikey/store/bolt"
 	"github.com/caddy-apikey/caddy-apikey/usage"
 )
@@ -24,7 +25,7 @@ func BenchmarkTrail(b *testing.B) {
 		b.Fatal(err)
 	}
 	defer l.Close()
-	entry := bolt.TrailDraft{Time: ledgerNow, Payload: bytes.Repeat([]byte("x"), 200), Details: bytes.Repeat([]byte("y"), 150)}
+	entry := audit.Draft{Time: ledgerNow, Payload: bytes.Repeat([]byte("x"), 200), Details: bytes.Repeat([]byte("y"), 150)}
 	var next atomic.Int64
 	took := make([]time.Duration, b.N)
 	var wait sync.WaitGroup

@@ -32,10 +32,6 @@ func FuzzLedgerRecords(f *testing.F) {
 	f.Add(appendCall(nil, &usage.Call{Credential: 1, Method: "GET", Path: "/", Addr: netip.MustParseAddr("192.0.2.1"), UserAgent: "x", RequestID: "1", Status: 200}, 0, 0))
 	f.Add(appendPlace(nil, usage.Other))
 	f.Add((&ledgerState{created: now, batch: [16]byte{1}, clean: true}).encode())
-	entry := TrailEntry{Time: now, Payload: []byte("{}"), Details: []byte("x")}
-	f.Add(entry.encode())
-	entry.Erased = true
-	f.Add(entry.encode())
 	f.Fuzz(func(t *testing.T, b []byte) {
 		var counter usage.Counter
 		if parseCounter(&counter, b) == nil {
@@ -60,13 +56,6 @@ func FuzzLedgerRecords(f *testing.F) {
 		var call usage.Call
 		_ = names.parseCall(&call, b)
 		_, _ = parseGap(b, b)
-		k := trailKey(7)
-		var entry, entryAgain TrailEntry
-		if entry.decode(k, seal(bucketTrail, k, bytes.Clone(b))) == nil {
-			if err := entryAgain.decode(k, seal(bucketTrail, k, entry.encode())); err != nil || !reflect.DeepEqual(entry, entryAgain) {
-				t.Errorf("entry: %+v, then %+v, %v", entry, entryAgain, err)
-			}
-		}
 		var state, stateAgain ledgerState
 		if state.decode(b) == nil {
 			if err := stateAgain.decode(state.encode()); err != nil || state != stateAgain || !bytes.Equal(state.encode(), b) {

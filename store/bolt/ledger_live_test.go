@@ -13,6 +13,7 @@ import (
 
 	bbolt "go.etcd.io/bbolt"
 
+	"github.com/caddy-apikey/caddy-apikey/audit"
 	"github.com/caddy-apikey/caddy-apikey/keyring"
 	"github.com/caddy-apikey/caddy-apikey/store/bolt"
 	"github.com/caddy-apikey/caddy-apikey/usage"
@@ -68,8 +69,8 @@ func ledgerCalls(t *testing.T, l *bolt.Ledger) map[string]error {
 		"Health":     l.Health(),
 		"Append":     appended,
 		"Verify":     verified,
-		"Trail":      l.Trail(t.Context(), 0, func(*bolt.TrailEntry) bool { return true }),
-		"Erase":      l.EraseTrail(t.Context(), func(*bolt.TrailEntry) bool { return true }),
+		"Trail":      l.Trail(t.Context(), 0, func(*audit.Entry) bool { return true }),
+		"Erase":      l.EraseTrail(t.Context(), func(*audit.Entry) bool { return true }),
 		"PurgeTrail": l.PurgeTrail(t.Context(), ledgerNow.Add(time.Hour)),
 	}
 }

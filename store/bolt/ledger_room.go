@@ -27,16 +27,17 @@ const (
 // use, or there is none left, the oldest days of counters are dropped: that its
 // size is limited must not end the record. Nothing is dropped because others
 // filled the disk.
-func (l *Ledger) withRoom(ctx context.Context, parts int64, fn func(*bbolt.Tx) error) error {
+func (l *Ledger) withRoom(ctx context.Context, parts int64, do func(context.Context, func(*bbolt.Tx) error) error, fn func(*bbolt.Tx) error) error {
 	for {
+		drops := l.drops.Load()
 		err := l.checkRoom(parts)
 		if err == nil {
-			err = l.do(ctx, fn)
+			err = do(ctx, fn)
 		}
 		if !errors.Is(err, berrors.ErrMaxSizeReached) {
 			return err
 		}
-		if dropped, dropErr := l.dropOldestDay(ctx); dropErr != nil || !dropped {
+		if dropped, dropErr := l.dropOldestDay(ctx, drops); dropErr != nil || !dropped {
 			return err
 		}
 	}
@@ -50,17 +51,24 @@ func (l *Ledger) checkRoom(parts int64) error {
 }
 
 // dropOldestDay makes room, and reports whether it did. What was recorded last
-// is never dropped for what comes now.
-func (l *Ledger) dropOldestDay(ctx context.Context) (dropped bool, err error) {
+// is never dropped for what comes now. drops is how many days were dropped when
+// there was no room: if another one was since, that is enough for all who wait.
+func (l *Ledger) dropOldestDay(ctx context.Context, drops uint64) (dropped bool, err error) {
 	err = l.free(ctx, func(tx *bbolt.Tx) error {
-		dropped = false
+		if dropped = l.drops.Load() != drops; dropped {
+			return nil
+		}
 		c := tx.Bucket(bucketDays).Cursor()
 		k, _ := c.First()
 		if last, _ := c.Last(); k == nil || bytes.Equal(k, last) {
 			return nil
 		}
 		dropped = true
+		l.drops.Add(1)
 		return l.dropDay(tx, bytes.Clone(k))
 	})
 	return dropped, err
 }
+
+// Room returns how many bytes of the file are in use, and how many it may have.
+func (l *Ledger) Room() (used, limit int64) { return l.used.Load(), l.most }

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/caddy-apikey/caddy-apikey/audit"
 	"github.com/caddy-apikey/caddy-apikey/keyring"
 	"github.com/caddy-apikey/caddy-apikey/store/bolt"
 	"github.com/caddy-apikey/caddy-apikey/usage"
@@ -133,7 +134,7 @@ func TestTrailMaxSize(t *testing.T) {
 	before, err := l.Since(t.Context())
 	must(t, err)
 	appended := 0
-	large := bolt.TrailDraft{Payload: make([]byte, 2000)}
+	large := audit.Draft{Payload: make([]byte, 2000)}
 	for ; ; appended++ {
 		large.Time = ledgerNow.Add(time.Duration(appended) * time.Minute)
 		if !l.Outcome(large) {

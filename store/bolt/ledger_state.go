@@ -9,6 +9,7 @@ import (
 
 	bbolt "go.etcd.io/bbolt"
 
+	"github.com/caddy-apikey/caddy-apikey/audit"
 	"github.com/caddy-apikey/caddy-apikey/usage"
 )
 
@@ -21,7 +22,6 @@ var (
 	bucketScopes  = []byte("scopes")
 	bucketCalls   = []byte("calls")
 	bucketGaps    = []byte("gaps")
-	bucketTrail   = []byte("trail")
 )
 
 var ledgerBuckets = [][]byte{bucketMeta, bucketDays, bucketRoutes, bucketReasons, bucketLast, bucketPlaces, bucketScopes, bucketCalls, bucketGaps, bucketTrail}
@@ -41,10 +41,10 @@ type ledgerState struct {
 	batch   [16]byte  // the last one
 	calls   uint64
 	clean   bool // it was closed
-	trail   trailState
+	trail   audit.Chain
 }
 
-const ledgerStateLen = 4*8 + 16 + 8 + 1 + 2*(8+32)
+const ledgerStateLen = 4*8 + 16 + 8 + 1 + audit.ChainLen
 
 func (s *ledgerState) encode() []byte {
 	b := make([]byte, 0, ledgerStateLen+sumSize)
@@ -58,10 +58,8 @@ func (s *ledgerState) encode() []byte {
 		clean = 1
 	}
 	b = append(b, clean)
-	b = binary.BigEndian.AppendUint64(b, s.trail.purged)
-	b = append(b, s.trail.purgedHash[:]...)
-	b = binary.BigEndian.AppendUint64(b, s.trail.last)
-	return seal(bucketMeta, metaState, append(b, s.trail.lastHash[:]...))
+	b, _ = s.trail.AppendBinary(b) // never fails
+	return seal(bucketMeta, metaState, b)
 }
 
 func (s *ledgerState) decode(value []byte) error {
@@ -78,12 +76,7 @@ func (s *ledgerState) decode(value []byte) error {
 	}
 	b = b[copy(s.batch[:], b):]
 	s.calls, s.clean = binary.BigEndian.Uint64(b), b[8] == 1
-	b = b[9:]
-	s.trail.purged = binary.BigEndian.Uint64(b)
-	b = b[8+copy(s.trail.purgedHash[:], b[8:]):]
-	s.trail.last = binary.BigEndian.Uint64(b)
-	copy(s.trail.lastHash[:], b[8:])
-	return nil
+	return s.trail.UnmarshalBinary(b[9:])
 }
 
 // milli is Unix milliseconds, 0 for the zero time.

@@ -14,12 +14,13 @@ import (
 
 	bbolt "go.etcd.io/bbolt"
 
+	"github.com/caddy-apikey/caddy-apikey/audit"
 	"github.com/caddy-apikey/caddy-apikey/keyring"
 	"github.com/caddy-apikey/caddy-apikey/store/bolt"
 )
 
-func draft(n int) bolt.TrailDraft {
-	return bolt.TrailDraft{
+func draft(n int) audit.Draft {
+	return audit.Draft{
 		Time:    ledgerNow.Add(time.Duration(n) * time.Minute),
 		Payload: fmt.Appendf(nil, `{"action":"call","n":%d}`, n),
 		Details: fmt.Appendf(nil, `{"addr":"192.0.2.%d"}`, n%256),
@@ -31,7 +32,7 @@ func fillTrail(t *testing.T, path string, count int) *bolt.Ledger {
 	t.Helper()
 	l := openLedger(t, path, bolt.LedgerOptions{Keep: bigKeep, Now: func() time.Time { return ledgerNow }})
 	for from := 0; from < count; from += 100 {
-		var drafts []bolt.TrailDraft
+		var drafts []audit.Draft
 		for n := from; n < min(from+100, count); n++ {
 			drafts = append(drafts, draft(n))
 		}
@@ -42,14 +43,14 @@ func fillTrail(t *testing.T, path string, count int) *bolt.Ledger {
 	return l
 }
 
-func trailOf(t *testing.T, l *bolt.Ledger, after uint64) (all []bolt.TrailEntry) {
+func trailOf(t *testing.T, l *bolt.Ledger, after uint64) (all []audit.Entry) {
 	t.Helper()
-	must(t, l.Trail(t.Context(), after, func(e *bolt.TrailEntry) bool { all = append(all, *e); return true }))
+	must(t, l.Trail(t.Context(), after, func(e *audit.Entry) bool { all = append(all, *e); return true }))
 	return all
 }
 
 // verify checks that the trail has exactly these faults.
-func verify(t *testing.T, l *bolt.Ledger, want ...string) *bolt.TrailReport {
+func verify(t *testing.T, l *bolt.Ledger, want ...string) *audit.Report {
 	t.Helper()
 	r, err := l.VerifyTrail(t.Context())
 	must(t, err)
@@ -87,7 +88,7 @@ func TestTrailAppend(t *testing.T) {
 		l = openLedger(t, path, bolt.LedgerOptions{Keep: bigKeep})
 	}
 	n := 0
-	must(t, l.Trail(t.Context(), 0, func(*bolt.TrailEntry) bool { n++; return false }))
+	must(t, l.Trail(t.Context(), 0, func(*audit.Entry) bool { n++; return false }))
 	if n != 1 {
 		t.Errorf("a walk that was ended went on to %d", n)
 	}
@@ -96,11 +97,11 @@ func TestTrailAppend(t *testing.T) {
 func TestTrailRefuses(t *testing.T) {
 	l := fillTrail(t, ledgerPath(t), 1)
 	var invalid *keyring.InvalidError
-	for what, drafts := range map[string][]bolt.TrailDraft{
+	for what, drafts := range map[string][]audit.Draft{
 		"nothing":   {},
 		"empty":     {draft(1), {Time: ledgerNow}},
 		"too large": {{Payload: make([]byte, 1<<20)}},
-		"too many":  make([]bolt.TrailDraft, 5000),
+		"too many":  make([]audit.Draft, 5000),
 	} {
 		if _, err := l.AppendCalls(t.Context(), drafts...); !errors.As(err, &invalid) {
 			t.Errorf("%s: %v", what, err)
@@ -136,7 +137,7 @@ func TestTrailTogether(t *testing.T) {
 					return
 				}
 				told[c] = append(told[c], seq)
-				if !l.Outcome(bolt.TrailDraft{Time: ledgerNow, Payload: fmt.Appendf(nil, `{"outcome_of":%d}`, seq)}) {
+				if !l.Outcome(audit.Draft{Time: ledgerNow, Payload: fmt.Appendf(nil, `{"outcome_of":%d}`, seq)}) {
 					t.Error("no room for an outcome")
 				}
 			}
@@ -227,7 +228,7 @@ func TestTrailPurge(t *testing.T) {
 // how many.
 func TestTrailErase(t *testing.T) {
 	l := fillTrail(t, ledgerPath(t), 2000)
-	must(t, l.EraseTrail(t.Context(), func(e *bolt.TrailEntry) bool { return strings.Contains(string(e.Details), `"192.0.2.7"`) }))
+	must(t, l.EraseTrail(t.Context(), func(e *audit.Entry) bool { return strings.Contains(string(e.Details), `"192.0.2.7"`) }))
 	erased := uint64(0)
 	for i, e := range trailOf(t, l, 0) {
 		if e.Erased {
@@ -265,4 +266,28 @@ func TestTrailWhilePurged(t *testing.T) {
 	}
 	wait.Wait()
 	verify(t, l)
+}
+
+// TestTrailBack reads the trail from its end, over slices and beside a purge.
+func TestTrailBack(t *testing.T) {
+	l := fillTrail(t, ledgerPath(t), 1500)
+	for before, want := range map[uint64]uint64{0: 1500, 1500: 1499, 1: 0, 600: 599, 9999: 1500} {
+		next := want
+		must(t, l.TrailBack(t.Context(), before, func(e *audit.Entry) bool {
+			if e.Seq != next {
+				t.Fatalf("before %d: %d, want %d", before, e.Seq, next)
+			}
+			next--
+			return true
+		}))
+		if next != 0 {
+			t.Errorf("before %d: it ended at %d", before, next)
+		}
+	}
+	must(t, l.PurgeTrail(t.Context(), ledgerNow.Add(1490*time.Minute)))
+	n := 0
+	must(t, l.TrailBack(t.Context(), 0, func(*audit.Entry) bool { n++; return true }))
+	if n != 11 { // and what tells of the purge
+		t.Errorf("%d entries", n)
+	}
 }

@@ -8,6 +8,7 @@ import (
 
 	bbolt "go.etcd.io/bbolt"
 
+	"github.com/caddy-apikey/caddy-apikey/audit"
 	"github.com/caddy-apikey/caddy-apikey/keyring"
 )
 
@@ -20,15 +21,22 @@ type job struct {
 // do has the writer do something. ctx counts until it is taken. fn may be
 // called again after a transaction that failed, and then begins anew.
 func (l *Ledger) do(ctx context.Context, fn func(*bbolt.Tx) error) error {
-	return l.send(ctx, l.jobs, fn)
+	return l.send(ctx, l.jobs, fn, nil)
+}
+
+// doOrLeave is do for callers who return when ctx ends, whatever becomes of fn,
+// which may be called later still.
+func (l *Ledger) doOrLeave(ctx context.Context, fn func(*bbolt.Tx) error) error {
+	return l.send(ctx, l.jobs, fn, ctx.Done())
 }
 
 // free is do for what makes room: it may use what is left for that.
 func (l *Ledger) free(ctx context.Context, fn func(*bbolt.Tx) error) error {
-	return l.send(ctx, l.freeing, fn)
+	return l.send(ctx, l.freeing, fn, nil)
 }
 
-func (l *Ledger) send(ctx context.Context, jobs chan<- *job, fn func(*bbolt.Tx) error) error {
+// send returns when fn is done, or when leave says so.
+func (l *Ledger) send(ctx context.Context, jobs chan<- *job, fn func(*bbolt.Tx) error, leave <-chan struct{}) error {
 	if err := l.enter(); err != nil {
 		return err
 	}
@@ -49,6 +57,8 @@ func (l *Ledger) send(ctx context.Context, jobs chan<- *job, fn func(*bbolt.Tx) 
 	select {
 	case err := <-j.done:
 		return err
+	case <-leave:
+		return fmt.Errorf("%w: store %s: the disk did not take it in time: %w", keyring.ErrUncertain, l.path, ctx.Err())
 	case <-l.broken:
 	}
 	// The writer answers now, unless the fault left it stuck inside bbolt.
@@ -144,7 +154,7 @@ func (l *Ledger) transact(group []*job, limit int64) error {
 	}
 	defer l.end(tx)           // a no-op once committed
 	l.db.MaxSize = int(limit) // only the writer uses it
-	var outcomes []TrailEntry
+	var outcomes []audit.Entry
 	if limit < l.most && l.used.Load() <= l.most/32*roomForOutcomes {
 		outcomes = l.outcomes.waiting()
 	}

@@ -41,7 +41,7 @@ func TestTruncatedWhileOpen(t *testing.T) {
 			}
 			for range 2 {
 				_, snapshot := s.Snapshot(t.Context(), func(keyring.Record) error { return nil })
-				_, applied := s.Apply(t.Context(), keys(5000, 1))
+				_, applied := s.Apply(t.Context(), keys(5000, 1), storetest.Told())
 				_, key := s.Key(t.Context(), storetest.Key(1999).ID)
 				for what, err := range map[string]error{
 					"Snapshot": snapshot, "Apply": applied, "Key": key, "Health": s.Health(),
@@ -82,7 +82,7 @@ func TestPunchedWhileOpen(t *testing.T) {
 	defer f.Close()
 	_, err = f.WriteAt(make([]byte, highWater2(t, path)), 0)
 	must(t, err)
-	if _, err := s.Apply(t.Context(), keys(5000, 1)); !errors.Is(err, keyring.ErrUnavailable) || !errors.Is(err, keyring.ErrDamaged) {
+	if _, err := s.Apply(t.Context(), keys(5000, 1), storetest.Told()); !errors.Is(err, keyring.ErrUnavailable) || !errors.Is(err, keyring.ErrDamaged) {
 		t.Errorf("Apply: %v", err)
 	}
 	if _, err := s.Key(t.Context(), storetest.Key(1).ID); !errors.Is(err, keyring.ErrDamaged) {
@@ -111,7 +111,7 @@ func TestRemovedWhileOpen(t *testing.T) {
 			if err := s.Health(); !errors.Is(err, keyring.ErrUnavailable) {
 				t.Errorf("Health: %v", err)
 			}
-			if _, err := s.Apply(t.Context(), keys(100, 1)); !errors.Is(err, keyring.ErrUnavailable) {
+			if _, err := s.Apply(t.Context(), keys(100, 1), storetest.Told()); !errors.Is(err, keyring.ErrUnavailable) {
 				t.Errorf("Apply: %v", err)
 			}
 			if _, err := s.Key(t.Context(), storetest.Key(1).ID); err != nil {
@@ -119,7 +119,7 @@ func TestRemovedWhileOpen(t *testing.T) {
 			}
 			if name == "moved" { // and back
 				must(t, os.Rename(path+".old", path))
-				if _, err := s.Apply(t.Context(), keys(100, 1)); err != nil {
+				if _, err := s.Apply(t.Context(), keys(100, 1), storetest.Told()); err != nil {
 					t.Errorf("Apply after the file is back: %v", err)
 				}
 			}

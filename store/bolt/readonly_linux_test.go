@@ -9,6 +9,7 @@ import (
 
 	"github.com/caddy-apikey/caddy-apikey/keyring"
 	"github.com/caddy-apikey/caddy-apikey/store/bolt"
+	"github.com/caddy-apikey/caddy-apikey/store/storetest"
 )
 
 // TestReadOnlyWhileOpen makes the file system of an open store read-only, as
@@ -31,11 +32,11 @@ func TestReadOnlyWhileOpen(t *testing.T) {
 	if err := s.Health(); !errors.Is(err, keyring.ErrUnavailable) || !strings.Contains(err.Error(), "read-only") {
 		t.Errorf("Health: %v", err)
 	}
-	if _, err := s.Apply(t.Context(), keys(0, 1)); !errors.Is(err, keyring.ErrUnavailable) {
+	if _, err := s.Apply(t.Context(), keys(0, 1), storetest.Told()); !errors.Is(err, keyring.ErrUnavailable) {
 		t.Errorf("Apply: %v", err)
 	}
 	must(t, syscall.Unmount(disk, 0))
 	must(t, s.Health())
-	_, err = s.Apply(t.Context(), keys(0, 1))
+	_, err = s.Apply(t.Context(), keys(0, 1), storetest.Told())
 	must(t, err)
 }

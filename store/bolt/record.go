@@ -6,13 +6,14 @@ import (
 	"fmt"
 	"hash/crc64"
 
+	"github.com/caddy-apikey/caddy-apikey/audit"
 	"github.com/caddy-apikey/caddy-apikey/keyring"
 )
 
 // schemaVersion grows with every change of the layout, a new field of a record
 // included. A file of a newer version is refused, so that an old program never
 // drops what it does not know; within a version an unknown field is damage.
-const schemaVersion = 1
+const schemaVersion = 2
 
 var (
 	bucketMeta    = []byte("meta")
@@ -98,15 +99,19 @@ type head struct {
 	keys    uint64 // how many records there are in each bucket
 	orgs    uint64
 	digests uint64
+	trail   audit.Chain
 }
 
+const headLen = 40 + audit.ChainLen
+
 func (h *head) encode() []byte {
-	b := make([]byte, 0, 40+sumSize)
+	b := make([]byte, 0, headLen+sumSize)
 	b = binary.BigEndian.AppendUint64(b, h.cursor.Revision)
 	b = append(b, h.cursor.Mark[:]...)
 	b = binary.BigEndian.AppendUint64(b, h.keys)
 	b = binary.BigEndian.AppendUint64(b, h.orgs)
 	b = binary.BigEndian.AppendUint64(b, h.digests)
+	b, _ = h.trail.AppendBinary(b) // never fails
 	return seal(bucketMeta, metaState, b)
 }
 
@@ -115,7 +120,7 @@ func (h *head) decode(value []byte) error {
 	if err != nil {
 		return err
 	}
-	if len(b) != 40 {
+	if len(b) != headLen {
 		return errors.New("wrong length")
 	}
 	h.cursor.Revision = binary.BigEndian.Uint64(b)
@@ -123,7 +128,7 @@ func (h *head) decode(value []byte) error {
 	h.keys = binary.BigEndian.Uint64(b[16:])
 	h.orgs = binary.BigEndian.Uint64(b[24:])
 	h.digests = binary.BigEndian.Uint64(b[32:])
-	return nil
+	return h.trail.UnmarshalBinary(b[40:])
 }
 
 // decodeRecord decodes the value of id in bucket into a keyring.Record, with

@@ -98,7 +98,7 @@ func applyMalformed(t *testing.T, suite Suite) {
 		"revision stays":   {Key: same, IfRevision: 1},
 	} {
 		before, _ := image(t, s)
-		if _, err := s.Apply(t.Context(), []keyring.Mutation{createKey(Key(3)), m}); err == nil {
+		if _, err := s.Apply(t.Context(), []keyring.Mutation{createKey(Key(3)), m}, Told()); err == nil {
 			t.Errorf("%s: accepted", what)
 		}
 		after, _ := image(t, s)
@@ -148,7 +148,7 @@ func applyStates(t *testing.T, suite Suite) {
 			k.State = from
 			apply(t, s, createKey(k))
 			m := changed(k, func(k *keyring.Key) { k.State = to })
-			if from == keyring.StateDeleted || from == keyring.StateRevoked && !to.Final() {
+			if from == keyring.StateDeleted && to != keyring.StateDeleted || from == keyring.StateRevoked && !to.Final() {
 				refuse(t, s, keyring.ErrState, m)
 			} else {
 				apply(t, s, m)
@@ -222,7 +222,7 @@ func applyCancelled(t *testing.T, suite Suite) {
 	s := suite.open(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := s.Apply(ctx, []keyring.Mutation{createKey(Key(1))}); !errors.Is(err, context.Canceled) {
+	if _, err := s.Apply(ctx, []keyring.Mutation{createKey(Key(1))}, Told()); !errors.Is(err, context.Canceled) {
 		t.Fatalf("Apply: %v", err)
 	}
 	if got, _ := image(t, s); len(got) != 0 {

@@ -13,7 +13,7 @@ func applyRace(t *testing.T, suite Suite) {
 	s := suite.open(t)
 	apply(t, s, createKey(Key(1)))
 	won := race(8, func(i int) error {
-		_, err := s.Apply(t.Context(), []keyring.Mutation{changed(Key(1), func(k *keyring.Key) { k.Name = fmt.Sprint(i) })})
+		_, err := s.Apply(t.Context(), []keyring.Mutation{changed(Key(1), func(k *keyring.Key) { k.Name = fmt.Sprint(i) })}, Told())
 		return err
 	}, func(err error) { t.Errorf("loser: %v, want ErrConflict", err) }, keyring.ErrConflict)
 	if len(won) != 1 {
@@ -33,7 +33,7 @@ func applyDigestRace(t *testing.T, suite Suite) {
 	won := race(8, func(i int) error {
 		k := Key(i)
 		k.Credentials[0].Digest = Digest("the same")
-		_, err := s.Apply(t.Context(), []keyring.Mutation{createKey(k)})
+		_, err := s.Apply(t.Context(), []keyring.Mutation{createKey(k)}, Told())
 		return err
 	}, func(err error) { t.Errorf("loser: %v, want ErrExists", err) }, keyring.ErrExists)
 	if len(won) != 1 {
@@ -79,7 +79,7 @@ func applyMany(t *testing.T, suite Suite) {
 			var last keyring.Cursor
 			for i := range each {
 				k := Key(w*each + i)
-				cursor, err := s.Apply(t.Context(), []keyring.Mutation{createKey(k)})
+				cursor, err := s.Apply(t.Context(), []keyring.Mutation{createKey(k)}, Told())
 				if err != nil {
 					t.Errorf("Apply: %v", err)
 					return
@@ -89,7 +89,7 @@ func applyMany(t *testing.T, suite Suite) {
 				}
 				last = cursor
 				// One that fails does no harm to its neighbours.
-				if _, err := s.Apply(t.Context(), []keyring.Mutation{createKey(k)}); !errors.Is(err, keyring.ErrExists) {
+				if _, err := s.Apply(t.Context(), []keyring.Mutation{createKey(k)}, Told()); !errors.Is(err, keyring.ErrExists) {
 					t.Errorf("second create: %v", err)
 				}
 				mu.Lock()

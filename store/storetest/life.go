@@ -78,7 +78,7 @@ func closeLater(t *testing.T, suite Suite) {
 		t.Errorf("second Close: %v", err)
 	}
 	ctx := t.Context()
-	_, applied := s.Apply(ctx, []keyring.Mutation{createKey(Key(1))})
+	_, applied := s.Apply(ctx, []keyring.Mutation{createKey(Key(1))}, Told())
 	_, snapshot := s.Snapshot(ctx, func(keyring.Record) error { return nil })
 	_, key := s.Key(ctx, Key(1).ID)
 	_, byDigest := s.KeyByDigest(ctx, Digest("x"))
@@ -108,7 +108,7 @@ func closeRunning(t *testing.T, suite Suite) {
 		all.Go(func() {
 			for i := 0; ; i++ {
 				k := Key(w*1_000_000 + i)
-				if _, err := s.Apply(context.Background(), []keyring.Mutation{createKey(k)}); err != nil {
+				if _, err := s.Apply(context.Background(), []keyring.Mutation{createKey(k)}, Told()); err != nil {
 					if !errors.Is(err, keyring.ErrClosed) {
 						t.Errorf("Apply: %v", err)
 					}

@@ -56,6 +56,10 @@ func (s Suite) Run(t *testing.T) {
 		{"Apply/concurrent writers of different records", applyMany},
 		{"Apply/cancelled", applyCancelled},
 		{"Apply/input is not kept", applyAliasing},
+		{"Trail/entries of changes", trailApply},
+		{"Trail/entries without a change", trailAlone},
+		{"Trail/concurrent calls", trailTogether},
+		{"Trail/purge and erase", trailKeep},
 		{"Snapshot/order and cursor", snapshotOrder},
 		{"Snapshot/ends with the function's error", snapshotError},
 		{"Snapshot/cancelled", snapshotCancelled},
@@ -92,7 +96,7 @@ func (s Suite) open(t *testing.T) keyring.Store {
 
 func apply(t *testing.T, s keyring.Store, mutations ...keyring.Mutation) keyring.Cursor {
 	t.Helper()
-	cursor, err := s.Apply(t.Context(), mutations)
+	cursor, err := s.Apply(t.Context(), mutations, told(mutations))
 	if err != nil {
 		t.Fatalf("Apply: %v", err)
 	}
@@ -103,7 +107,7 @@ func apply(t *testing.T, s keyring.Store, mutations ...keyring.Mutation) keyring
 func refuse(t *testing.T, s keyring.Store, want error, mutations ...keyring.Mutation) {
 	t.Helper()
 	before, cursor := image(t, s)
-	_, err := s.Apply(t.Context(), mutations)
+	_, err := s.Apply(t.Context(), mutations, told(mutations))
 	if !errors.Is(err, want) {
 		t.Fatalf("Apply: %v, want %v", err, want)
 	}

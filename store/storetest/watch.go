@@ -66,7 +66,7 @@ func snapshotWatch(t *testing.T, suite Suite) {
 		all.Go(func() {
 			m := createKey(Key(w))
 			for i := range changes {
-				if _, err := s.Apply(t.Context(), []keyring.Mutation{m, createKey(Key(1000 + w*changes + i))}); err != nil {
+				if _, err := s.Apply(t.Context(), []keyring.Mutation{m, createKey(Key(1000 + w*changes + i))}, Told()); err != nil {
 					t.Errorf("Apply: %v", err)
 					return
 				}

@@ -1,16 +1,17 @@
-package bolt
+package audit
 
 import (
+	"crypto/rand"
 	"crypto/sha256"
 	"encoding/binary"
 	"errors"
 	"time"
 )
 
-// TrailEntry is an entry of the trail. Its hash covers the hash of the one
-// before, its number, time and payload, and a salted hash of its details, so
-// that they can be erased while what is left can still be verified.
-type TrailEntry struct {
+// Entry is an entry of a trail. Its hash covers the hash of the one before, its
+// number, time and payload, and a salted hash of its details, so that they can be
+// erased while what is left can still be verified.
+type Entry struct {
 	Seq     uint64 // from 1, without a gap
 	Time    time.Time
 	Payload []byte
@@ -19,9 +20,11 @@ type TrailEntry struct {
 	Prev    [32]byte
 	Hash    [32]byte
 
+	// Damaged says why nothing but Seq is known. Only Verify is given such ones.
+	Damaged error
+
 	salt       [16]byte
 	commitment [32]byte // zero for an entry that never had details
-	damaged    error    // why nothing but Seq is known
 }
 
 // What a hash is of; no other use of SHA-256 has the same beginning.
@@ -30,13 +33,31 @@ const (
 	detailsDomain = "caddy-apikey trail details 1\x00"
 )
 
+// NewEntry does for a draft what can be done before it has its place: see
+// Chain.Append.
+func NewEntry(d Draft) Entry {
+	e := Entry{Time: d.Time, Payload: d.Payload, Details: d.Details}
+	if len(d.Details) > 0 {
+		_, _ = rand.Read(e.salt[:])
+		e.commitment = commitTo(e.salt, d.Details)
+	}
+	return e
+}
+
+// Erase erases the details. The hash stays what it was.
+func (e *Entry) Erase() {
+	if len(e.Details) > 0 {
+		e.Details, e.Erased, e.salt = nil, true, [16]byte{}
+	}
+}
+
 func commitTo(salt [16]byte, details []byte) [32]byte {
 	b := append([]byte(detailsDomain), salt[:]...)
 	return sha256.Sum256(append(b, details...))
 }
 
 // chain returns what the hash of e must be.
-func (e *TrailEntry) chain() [32]byte {
+func (e *Entry) chain() [32]byte {
 	b := make([]byte, 0, len(entryDomain)+2*32+3*8+len(e.Payload))
 	b = append(b, entryDomain...)
 	b = append(b, e.Prev[:]...)
@@ -53,10 +74,10 @@ const (
 	detailsErased
 )
 
-// The value of an entry: its hash, time, kind of details, the length of its
-// payload and that, then either salt and details, or what they were hashed to.
-func (e *TrailEntry) encode() []byte {
-	b := make([]byte, 0, 32+2*10+1+len(e.Payload)+32+len(e.Details)+sumSize)
+// AppendBinary appends what a store keeps of an entry, its number and Prev
+// aside: its hash, time, kind of details, the length of its payload and that,
+// then either salt and details, or what they were hashed to. It never fails.
+func (e *Entry) AppendBinary(b []byte) ([]byte, error) {
 	b = append(b, e.Hash[:]...)
 	b = binary.AppendUvarint(b, uint64(milli(e.Time)))
 	kind := detailsNone
@@ -71,27 +92,23 @@ func (e *TrailEntry) encode() []byte {
 	b = append(b, e.Payload...)
 	switch kind {
 	case detailsKept:
-		return append(append(b, e.salt[:]...), e.Details...)
+		b = append(append(b, e.salt[:]...), e.Details...)
 	case detailsErased:
-		return append(b, e.commitment[:]...)
+		b = append(b, e.commitment[:]...)
 	}
-	return b
+	return b, nil
 }
 
+// errEntry: the bytes are not what AppendBinary makes.
 var errEntry = errors.New("not an entry of a trail")
 
-// decode fills e from the record of a number. What it keeps of the record is a
-// copy. Prev stays as it is.
-func (e *TrailEntry) decode(k, v []byte) error {
-	payload, err := unseal(bucketTrail, k, v)
-	if err != nil {
-		return err
-	}
-	if len(k) != 8 || len(payload) < 32 {
+// UnmarshalBinary reads what AppendBinary wrote, of which it keeps a copy. Seq
+// and Prev stay as they are.
+func (e *Entry) UnmarshalBinary(data []byte) error {
+	if len(data) < len(e.Hash) {
 		return errEntry
 	}
-	e.Seq = binary.BigEndian.Uint64(k)
-	b := payload[copy(e.Hash[:], payload):]
+	b := data[copy(e.Hash[:], data):]
 	ms, n := binary.Uvarint(b)
 	if n <= 0 || n >= len(b) {
 		return errEntry
@@ -104,7 +121,7 @@ func (e *TrailEntry) decode(k, v []byte) error {
 	}
 	b = append([]byte(nil), b[n:]...)
 	e.Payload, b = b[:size:size], b[size:]
-	e.Details, e.Erased, e.salt, e.commitment = nil, false, [16]byte{}, [32]byte{}
+	e.Details, e.Erased, e.Damaged, e.salt, e.commitment = nil, false, nil, [16]byte{}, [32]byte{}
 	switch {
 	case kind == detailsNone && len(b) == 0:
 	case kind == detailsKept && len(b) > len(e.salt):
@@ -117,4 +134,19 @@ func (e *TrailEntry) decode(k, v []byte) error {
 		return errEntry
 	}
 	return nil
+}
+
+// milli is Unix milliseconds, 0 for the zero time.
+func milli(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return t.UnixMilli()
+}
+
+func fromMilli(ms int64) time.Time {
+	if ms == 0 {
+		return time.Time{}
+	}
+	return time.UnixMilli(ms).UTC()
 }

@@ -1,0 +1,53 @@
+package adminapi
+
+import (
+	"errors"
+
+	"github.com/caddy-apikey/caddy-apikey/audit"
+	"github.com/caddy-apikey/caddy-apikey/keyring"
+	"github.com/caddy-apikey/caddy-apikey/usage"
+)
+
+// maxHistory bounds the entries in a report; the latest are shown.
+const maxHistory = 1000
+
+// historyView is what a report says of management: who created, changed, rotated
+// and revoked what it is about, and whether the trail that says so is whole.
+type historyView struct {
+	Management     []entryView `json:"management"`
+	MoreManagement int         `json:"more_management,omitzero"`
+	Trail          struct {
+		OK     bool `json:"ok"`
+		Faults int  `json:"faults"` // at most 100 are counted
+	} `json:"trail"`
+}
+
+func (c *call) history(about subject, s usage.Span) (v historyView, err error) {
+	f := entryFilter{key: about.key, org: about.org, span: s}
+	if about.place != nil {
+		// The address of a place: managers are not counted by /64.
+		f.address = about.address
+	}
+	v.Management = []entryView{}
+	trail := c.keys.Trail()
+	err = trail.TrailBack(c.r.Context(), 0, func(e *audit.Entry) bool {
+		switch {
+		case f.over(e):
+			return false
+		case !f.matches(e):
+		case len(v.Management) == maxHistory:
+			v.MoreManagement++
+		default:
+			view := viewEntry(e)
+			delete(view, "keys") // the others of an import
+			v.Management = append(v.Management, view)
+		}
+		return true
+	})
+	if err != nil && !errors.Is(err, keyring.ErrDamaged) { // which verifying tells, too
+		return v, err
+	}
+	verified, err := verifyTrail(c.r.Context(), c.keys.VerifyTrail)
+	v.Trail.OK, v.Trail.Faults = verified.OK, len(verified.Faults)
+	return v, err
+}
