@@ -30,6 +30,6 @@
 // # Bounds
 //
 // [MaxEntries], [MaxFileSize] and [MaxLine] bound what is read. A million prefixes of mixed lengths take
-// about 30 MB. The new list is built beside the old one and takes its place in one step; looking an address
+// about 56 MB. The new list is built beside the old one and takes its place in one step; looking an address
 // up never waits, and does not allocate.
 package denylist
