@@ -39,10 +39,9 @@ type app interface {
 
 	// UseRecord returns the record of use with everything counted so far in it.
 	UseRecord(ctx context.Context) (usage.Store, error)
-	// UseFaults returns what is wrong with the record of use.
-	UseFaults() []keyring.Fault
-	// LimitFaults returns what is wrong with the quotas.
-	LimitFaults() []keyring.Fault
+	// Faults returns what is wrong beside the keys: with the record of use, with
+	// quotas, with deny lists.
+	Faults() []keyring.Fault
 	// KeyLimits returns how the limits of a key stand that has these of its own
 	// and is of this tier; OrgLimits is the same for an org.
 	KeyLimits(id string, own []limit.Limit, tier string) ([]limit.State, error)

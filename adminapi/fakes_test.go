@@ -88,8 +88,7 @@ func (a *testApp) UseRecord(ctx context.Context) (usage.Store, error) {
 }
 
 func (a *testApp) FollowCalls(key string) *usage.Follower { return testUse.Load().Follow(key) }
-func (a *testApp) UseFaults() []keyring.Fault             { return nil }
-func (a *testApp) LimitFaults() []keyring.Fault           { return nil }
+func (a *testApp) Faults() []keyring.Fault                { return nil }
 func (a *testApp) ConfirmWithin() time.Duration           { return 24 * time.Hour }
 func (a *testApp) RoleGrants() keyring.Roles              { return testRoles }
 

@@ -33,7 +33,7 @@ func (c *call) health() error {
 	case err != nil:
 		return err
 	default:
-		for _, fault := range slices.Concat(c.keys.Health(), c.app.UseFaults(), c.app.LimitFaults()) {
+		for _, fault := range slices.Concat(c.keys.Health(), c.app.Faults()) {
 			if fault.Reason == keyring.FaultTrail {
 				// For somebody to look into; a load balancer must not turn away from a
 				// server that serves, for as long as the trail is kept.

@@ -28,6 +28,7 @@ type keyInput struct {
 	Allow     member[[]text]          `json:"allow"`
 	Deny      member[[]text]          `json:"deny"`
 	Origins   member[[]text]          `json:"origins"`
+	Certs     member[[]text]          `json:"client_certs"`
 	Signing   member[text]            `json:"signing"`
 	Tags      member[[]text]          `json:"tags"`
 	Metadata  member[map[string]text] `json:"metadata"`
@@ -102,6 +103,13 @@ func (in *keyInput) apply(k *keyring.Key, defined definitions) error {
 	}
 	if err := setLimits(&k.Limits, in.Limits); err != nil {
 		return err
+	}
+	if in.Certs.present {
+		certs, err := keyring.ParseFingerprints("client_certs", plain(in.Certs.value))
+		if err != nil {
+			return err
+		}
+		k.ClientCerts = certs
 	}
 	if in.Roles.present {
 		if err := checkRoles(k.Roles, defined); err != nil {

@@ -14,7 +14,7 @@ func TestCreateAndShow(t *testing.T) {
 	s := newServer(t)
 	s.do("PUT", "orgs/acme", `{}`).want(201)
 	a := s.do("POST", "keys", `{"name":"CRM sync","org":"acme","owner":"ops@acme.example","purpose":"nightly","scopes":["deals:read","contacts:read"],"roles":["reader"],
-		"allow":["203.0.113.0/24","2001:db8::1"],"deny":["203.0.113.7/32"],"origins":["https://app.example.com"],"signing":"optional","tier":"gold","tags":["b","a"],
+		"allow":["203.0.113.0/24","2001:db8::1"],"deny":["203.0.113.7/32"],"origins":["https://app.example.com"],"client_certs":["AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB"],"signing":"optional","tier":"gold","tags":["b","a"],
 		"metadata":{"contract":"17"},"not_before":"2026-01-31T13:00:00.1239+01:00","expires_at":"2090-01-01T00:00:00Z","credential":{"kind":"token","expires_at":"2089-01-01T00:00:00Z"}}`).want(201)
 	id, token := a.text("key", "id"), a.text("token")
 	if !keyring.ValidKeyID(id) || !keyring.IsToken(token, "ck") {
@@ -28,7 +28,7 @@ func TestCreateAndShow(t *testing.T) {
 		t.Errorf("ETags %q and %q", a.header.Get("ETag"), got.header.Get("ETag"))
 	}
 	got.is(`"CRM sync"`, "name").is(`"acme"`, "org").is(`"active"`, "state").is(`["contacts:read","deals:read"]`, "scopes").is(`["reader"]`, "roles").
-		is(`["203.0.113.0/24","2001:db8::1"]`, "allow").is(`["203.0.113.7"]`, "deny").is(`["https://app.example.com"]`, "origins").is(`"optional"`, "signing").
+		is(`["203.0.113.0/24","2001:db8::1"]`, "allow").is(`["203.0.113.7"]`, "deny").is(`["https://app.example.com"]`, "origins").is(`["abababababababababababababababababababababababababababababababab"]`, "client_certs").is(`"optional"`, "signing").
 		is(`["a","b"]`, "tags").is(`{"contract":"17"}`, "metadata").is(`"2026-01-31T12:00:00.123Z"`, "not_before").is(`"2090-01-01T00:00:00.000Z"`, "expires_at").
 		is(`1`, "revision").is(`null`, "rotation").is(`1`, "credentials", 0, "n").is(`"token"`, "credentials", 0, "kind").
 		is(`"2089-01-01T00:00:00.000Z"`, "credentials", 0, "expires_at").is(`null`, "credentials", 0, "ended_at")
@@ -43,7 +43,7 @@ func TestCreateAndShow(t *testing.T) {
 	for _, m := range regexp.MustCompile(`"([a-z_]+)":`).FindAllStringSubmatch(got.body[:strings.Index(got.body, `"credentials"`)], -1) {
 		names = append(names, m[1])
 	}
-	want := strings.Fields("id name org owner purpose state scopes roles allow deny origins signing tier limits tags metadata contract not_before expires_at created_at updated_at revision")
+	want := strings.Fields("id name org owner purpose state scopes roles allow deny origins client_certs signing tier limits tags metadata contract not_before expires_at created_at updated_at revision")
 	if !slices.Equal(names, want) {
 		t.Errorf("fields %v\nwant   %v", names, want)
 	}
@@ -148,7 +148,7 @@ func TestPatch(t *testing.T) {
 	s.do("PATCH", path, `{"name":""}`).problem(400, "invalid-field", "name")
 	s.do("PATCH", path, `{"roles":["nobody"]}`).problem(400, "invalid-field", "roles[0]")
 	s.do("PATCH", path, `{"org":"nowhere"}`).problem(400, "invalid-field", "org")
-	for _, field := range []string{"name", "org", "scopes", "allow", "deny", "origins", "roles", "tags", "metadata", "signing", "allow_anyone"} {
+	for _, field := range []string{"name", "org", "scopes", "allow", "deny", "origins", "client_certs", "roles", "tags", "metadata", "signing", "allow_anyone"} {
 		s.do("PATCH", path, `{"`+field+`":null}`).problem(400, "invalid-field", field)
 	}
 	s.do("GET", path, "").want(200).is(`3`, "revision")
@@ -157,7 +157,7 @@ func TestPatch(t *testing.T) {
 // A list that says "only these" never becomes "anyone" unless that is said.
 func TestListsNeverEmptiedByAccident(t *testing.T) {
 	s := newServer(t)
-	for _, list := range []struct{ name, value string }{{"allow", `["203.0.113.7"]`}, {"origins", `["https://a.example"]`}} {
+	for _, list := range []struct{ name, value string }{{"allow", `["203.0.113.7"]`}, {"origins", `["https://a.example"]`}, {"client_certs", `["abababababababababababababababababababababababababababababababab"]`}} {
 		for body, status := range map[string]int{
 			`{"%":[]}`:                              400,
 			`{"%":null}`:                            400,

@@ -24,6 +24,7 @@ type keyView struct {
 	Allow       []string          `json:"allow"`
 	Deny        []string          `json:"deny"`
 	Origins     []string          `json:"origins"`
+	ClientCerts []string          `json:"client_certs"`
 	Signing     keyring.Signing   `json:"signing"`
 	Tier        string            `json:"tier"`
 	Limits      []string          `json:"limits"`
@@ -86,7 +87,7 @@ type issuedView struct {
 func viewKey(k *keyring.Key, now time.Time) keyView {
 	v := keyView{
 		ID: k.ID, Name: k.Name, Org: k.Org, Owner: k.Owner, Purpose: k.Purpose, State: k.State,
-		Scopes: k.Scopes, Roles: k.Roles, Allow: viewAddrs(k.Allow), Deny: viewAddrs(k.Deny), Origins: k.Origins,
+		Scopes: k.Scopes, Roles: k.Roles, Allow: viewAddrs(k.Allow), Deny: viewAddrs(k.Deny), Origins: k.Origins, ClientCerts: viewCerts(k.ClientCerts),
 		Signing: k.Signing, Tier: k.Tier, Limits: limit.Texts(k.Limits), Tags: k.Tags, Metadata: k.Metadata,
 		NotBefore: viewLimit(k.NotBefore), ExpiresAt: viewLimit(k.ExpiresAt),
 		CreatedAt: viewTime(k.CreatedAt), UpdatedAt: viewTime(k.UpdatedAt),
@@ -137,6 +138,14 @@ func viewAddrs(list []netip.Prefix) []string {
 		if texts[i] = p.String(); p.IsSingleIP() {
 			texts[i] = p.Addr().String()
 		}
+	}
+	return texts
+}
+
+func viewCerts(list []keyring.Fingerprint) []string {
+	texts := make([]string, len(list))
+	for i, f := range list {
+		texts[i] = f.String()
 	}
 	return texts
 }

@@ -26,10 +26,11 @@ type account struct {
 
 // openAccount counts a request for the key that it proved, or for a stranger who
 // was refused. Requests that need no key and have none are not counted: they are
-// nobody's.
+// nobody's. Nor are those of denied addresses, who would fill the table of
+// strangers; the metrics count them.
 func (h *Handler) openAccount(a *account, r *http.Request, d *decision) {
 	use := h.app.use.Load()
-	if use == nil || d.key.IsZero() && d.why == nil {
+	if use == nil || d.key.IsZero() && d.why == nil || d.why.denies() {
 		return
 	}
 	began, request := time.Now(), uint64(0)

@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 
 	"github.com/caddyserver/caddy/v2"
@@ -67,7 +68,16 @@ type App struct {
 	// suspended. Default: nothing is.
 	Anomaly *Anomaly `json:"anomaly,omitempty"`
 
-	ctx    caddy.Context
+	// Client addresses that every api_key handler refuses before it looks at
+	// anything else.
+	Deny *Deny `json:"deny,omitempty"`
+
+	ctx          caddy.Context
+	denied       *denied
+	denyFiles    []denyUse // to be given back
+	denyReleased bool
+	registry     *prometheus.Registry // of the configuration's metrics
+
 	store  storeOpener
 	roles  keyring.Roles
 	tiers  map[string]tierLimits
@@ -143,6 +153,10 @@ func (a *App) Provision(ctx caddy.Context) error {
 	}
 	if a.StoreRaw == nil {
 		a.StoreRaw = json.RawMessage(`{"module":"bolt"}`)
+	}
+	a.registry = ctx.GetMetricsRegistry()
+	if a.denied, err = a.compileDeny(a.Deny); err != nil {
+		return err
 	}
 	store, err := ctx.LoadModule(a, "StoreRaw")
 	if err != nil {
@@ -256,11 +270,12 @@ func (a *App) Cleanup() error {
 	if a.announcer != nil { // nil if provisioning failed
 		a.announcer.end()
 	}
+	released := a.releaseDenyFiles()
 	if !a.held {
-		return nil
+		return released
 	}
 	a.held = false
-	return errors.Join(a.releaseRings(), a.releaseAuditLog(), a.releaseUseRecord(), a.releaseLimits(), releaseKeyring(a.store))
+	return errors.Join(released, a.releaseRings(), a.releaseAuditLog(), a.releaseUseRecord(), a.releaseLimits(), releaseKeyring(a.store))
 }
 
 // Keyring returns the keys, or nil while they are not open.

@@ -50,6 +50,9 @@ func parseGlobalOption(d *caddyfile.Dispenser, existing any) (any, error) {
 //	        surge <factor>x over <duration> [min <number>]
 //	        suspend
 //	    }
+//	    deny <address|range|file...> {
+//	        may_shrink
+//	    }
 //	}
 //
 // Durations take the units of Caddy and y, a year of 365 days.
@@ -61,7 +64,7 @@ func (a *App) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	seen := make(map[string]bool)
 	for nesting := d.Nesting(); d.NextBlock(nesting); {
 		option := d.Val()
-		if option != "role" && option != "tier" && seen[option] {
+		if option != "role" && option != "tier" && option != "deny" && seen[option] {
 			return d.Errf("%s is given twice", option)
 		}
 		seen[option] = true
@@ -137,11 +140,13 @@ func (a *App) unmarshalOption(d *caddyfile.Dispenser, option string) error {
 		return unmarshalNotice(d, option, &a.UnusedAfter, "90d")
 	case "anomaly":
 		return a.unmarshalAnomaly(d)
+	case "deny":
+		return unmarshalDeny(d, &a.Deny)
 	default:
 		if hint := globalHint(option); hint != "" {
 			return d.Errf("%s: %s", option, hint)
 		}
-		return d.Errf("unknown option %q: write store, token_prefix, role, tier, master_key, retain, expiry_warning, recent_use, unused_after or anomaly", option)
+		return d.Errf("unknown option %q: write store, token_prefix, role, tier, master_key, retain, expiry_warning, recent_use, unused_after, anomaly or deny", option)
 	}
 	return nil
 }

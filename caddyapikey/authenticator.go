@@ -53,9 +53,11 @@ func (a *Authenticator) Authenticate(w http.ResponseWriter, r *http.Request) (ca
 	}
 	a.handler.strict.scrub(r.Header)
 	var d decision
-	a.handler.decide(r, &d)
-	if d.why == nil {
-		d.why = a.handler.spend(r, &d)
+	if !a.handler.denies(r, &d) {
+		a.handler.decide(r, &d)
+		if d.why == nil {
+			d.why = a.handler.spend(r, &d)
+		}
 	}
 	showLimits(w.Header(), &d)
 	a.handler.record(r, &d, true)

@@ -34,6 +34,9 @@ func parseDirective(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error)
 //	    errors problem|caddy
 //	    realm <text>
 //	    relax <check...>
+//	    deny <address|range|file...> {
+//	        may_shrink
+//	    }
 //	    forward <field> <header>
 //	    cors
 //	    keep_credential
@@ -45,6 +48,7 @@ func parseDirective(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error)
 //	        signed
 //	        signed_body buffer|stream|off
 //	        body_limit <size>
+//	        client_cert
 //	        audit
 //	        data <category>
 //	    }
@@ -109,6 +113,8 @@ func (hd *Handler) unmarshalLine(h httpcaddyfile.Helper) error {
 			return h.Errf("relax: %v", err)
 		}
 		hd.Relax = append(hd.Relax, args...)
+	case "deny":
+		return unmarshalDeny(h.Dispenser, &hd.Deny)
 	case "forward":
 		var f Forward
 		if !h.AllArgs(&f.Field, &f.Header) {
@@ -130,7 +136,7 @@ func (hd *Handler) unmarshalLine(h httpcaddyfile.Helper) error {
 		if hint := optionHint(option); hint != "" {
 			return h.Errf("%s: %s", option, hint)
 		}
-		return h.Errf("unknown option %q: write require, public, optional, name, from, forward, mode, errors, relax, cors, keep_credential, realm or signature", option)
+		return h.Errf("unknown option %q: write require, public, optional, name, from, forward, mode, errors, relax, deny, cors, keep_credential, realm or signature", option)
 	}
 	return noBlock(h)
 }

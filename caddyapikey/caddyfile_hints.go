@@ -19,7 +19,7 @@ func optionHint(word string) string {
 	switch word {
 	case "store", "role", "token_prefix", "master_key", "retain":
 		return "belongs to all sites: write it into `api_keys { … }` in the global options, at the top of the Caddyfile"
-	case "allow", "deny", "origins", "expires_at", "not_before", "tier", "owner":
+	case "allow", "origins", "expires_at", "not_before", "tier", "owner":
 		return ofKeys
 	case "key", "keys", "token", "tokens", "secret":
 		return "keys do not stand in the Caddyfile: create or import them through the admin API (POST /api_keys/keys, /api_keys/import)"
@@ -57,6 +57,8 @@ func conditionHint(word string) string {
 		return "write the matcher on the line of the rule, such as `require @name {`"
 	case "cost": // it is one
 		return ""
+	case "deny":
+		return "addresses are denied on all routes: write it beside the rules, not in one"
 	}
 	return optionHint(word)
 }

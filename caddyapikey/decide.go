@@ -13,6 +13,7 @@ import (
 // decision is what was found out about one request. why is nil if it may pass.
 type decision struct {
 	why    *refusal
+	denied string     // what denies the address: a file, or "range"
 	failed *violation // the strict check that failed
 	scope  string     // the scope that is missing
 
@@ -101,6 +102,8 @@ func (h *Handler) decide(r *http.Request, d *decision) {
 		d.why = wrongAddress
 	case !d.key.AllowsOrigin(firstLine(r.Header["Origin"])):
 		d.why = wrongOrigin
+	case d.key.IsBoundToCert() && !d.key.AllowsCert(clientCert(r)):
+		d.why = wrongCert
 	case !policy.granting:
 		d.why = noRule
 	default:

@@ -41,6 +41,9 @@ func (h *Handler) logRefusal(r *http.Request, d *decision, enforced bool) {
 		zap.String("path", r.URL.Path),
 		zap.Strings("rules", h.ruleNames(&d.rules)),
 	}
+	if d.denied != "" {
+		fields = append(fields, zap.String("deny", d.denied))
+	}
 	if d.failed != nil {
 		fields = append(fields, zap.String("check", d.failed.name))
 	}

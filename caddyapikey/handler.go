@@ -72,6 +72,10 @@ type Handler struct {
 	// `caddy` returns an error for `handle_errors` routes. Default: `problem`.
 	Errors string `json:"errors,omitempty"`
 
+	// Client addresses that are refused before anything else is looked at, on
+	// public routes, too, beside those of the app.
+	Deny *Deny `json:"deny,omitempty"`
+
 	// Names of strict request checks to leave out.
 	Relax []string `json:"relax,omitempty"`
 
@@ -92,6 +96,7 @@ type Handler struct {
 
 	app    *App
 	logger *zap.Logger
+	denied []*denied // by the app and by the handler
 	strict Strict
 	owned  headerOwner
 	vary   string  // the Vary line that tells caches keys apart
@@ -145,6 +150,9 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	if h.Errors != errorsProblem && h.Errors != errorsCaddy {
 		return fmt.Errorf("errors %q: write %s or %s", h.Errors, errorsProblem, errorsCaddy)
 	}
+	if err := h.provisionDeny(); err != nil {
+		return err
+	}
 	if h.strict, err = newStrict(h.Relax); err != nil {
 		return err
 	}
@@ -163,15 +171,17 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	return h.provisionRules(ctx)
 }
 
-// ServeHTTP decides about one request: strict checks, the rules that match,
-// exactly one credential, the key in force, its address list, its scopes, its
-// limits, audit if asked; then it strips the credential, sets the identity and
-// hands on.
+// ServeHTTP decides about one request: denied addresses, strict checks, the
+// rules that match, exactly one credential, the key in force, its address list,
+// its scopes, its limits, audit if asked; then it strips the credential, sets the
+// identity and hands on.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) (err error) {
 	h.owned.remove(r.Header)
 	enforced := h.Mode == modeEnforce
 	var d decision
+	denied := h.denies(r, &d)
 	switch {
+	case denied && enforced:
 	case !h.guardTrailers(r):
 		d.why, enforced = badRequest, true
 	case h.CORS && enforced && isPreflight(r) && h.answerPreflight(w, r):
@@ -179,7 +189,9 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 		return nil
 	default:
 		h.strict.scrub(r.Header)
-		h.decide(r, &d)
+		if !denied {
+			h.decide(r, &d)
+		}
 		if d.why == nil && d.signed != nil {
 			defer d.done()
 			d.why = h.settle(r, &d)

@@ -105,8 +105,8 @@ func (a *App) releaseLimits() error {
 // faultQuotas is a reason of Fault: quotas cannot be read or written.
 const faultQuotas = "quotas_unwritten"
 
-// LimitFaults returns what is wrong with the quotas.
-func (a *App) LimitFaults() []keyring.Fault {
+// limitFaults returns what is wrong with the quotas.
+func (a *App) limitFaults() []keyring.Fault {
 	t := a.limits.Load()
 	if t == nil {
 		return nil

@@ -251,6 +251,9 @@ func countRefusal(r *http.Request, why *refusal) {
 		return
 	}
 	caddyhttp.SetVar(r.Context(), refusalVar, why)
+	if why.denies() {
+		return // for ever, so that there is nothing to lock
+	}
 	for _, h := range inside {
 		h.count(r, lockout.Outcome(why.status))
 		if why.refusesCredential() {

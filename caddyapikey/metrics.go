@@ -144,7 +144,7 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 		gauge(c.carriers, float64(limitedOrgs), "org")
 	}
 	now := make(map[string]float64)
-	for _, fault := range slices.Concat(kr.Health(), app.UseFaults(), app.LimitFaults()) {
+	for _, fault := range slices.Concat(kr.Health(), app.Faults()) {
 		now[fault.Reason] = 1
 	}
 	if u := app.use.Load(); u != nil {
@@ -154,7 +154,7 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 		out <- prometheus.MustNewConstMetric(c.unwatched, prometheus.CounterValue, float64(u.watch.Forgotten()))
 		auditMetrics.collectRecord(out, u)
 	}
-	for _, reason := range append(slices.Clip(keyring.FaultReasons), faultUse, faultAudit, faultQuotas) {
+	for _, reason := range append(slices.Clip(keyring.FaultReasons), faultUse, faultAudit, faultQuotas, faultDeny) {
 		gauge(c.degraded, now[reason], reason)
 	}
 }

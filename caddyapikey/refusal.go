@@ -68,12 +68,23 @@ var (
 	orgSuspended    = &refusal{"suspended_org", http.StatusForbidden, "Organisation suspended", "The organisation that the API key belongs to is suspended.", true}
 	wrongAddress    = &refusal{"address_not_allowed", http.StatusForbidden, "Address not allowed", "The API key may not be used from this address.", true}
 	wrongOrigin     = &refusal{"origin_not_allowed", http.StatusForbidden, "Origin not allowed", "The API key may only be used by pages of the origins it lists.", true}
+	wrongCert       = &refusal{"wrong_certificate", http.StatusForbidden, "Wrong client certificate", "The API key may only be used on a TLS connection with a client certificate that it is bound to.", true}
+	unboundKey      = &refusal{"unbound_key", http.StatusForbidden, "Key not bound to a certificate", "Here an API key must be bound to a client certificate, and this one is bound to none.", true}
 	noRule          = &refusal{"no_rule", http.StatusForbidden, "Not allowed", "No rule lets an API key do this here.", true}
 	missingScope    = &refusal{"insufficient_scope", http.StatusForbidden, "Insufficient scope", "The API key lacks a scope that this request requires.", true}
 	overLimit       = &refusal{"quota-exceeded", http.StatusTooManyRequests, "Limit reached", "The API key, or its organisation, has no room left for this request; see Retry-After.", true}
 	quotasDown      = &refusal{"quotas_unavailable", http.StatusServiceUnavailable, "Cannot decide", "What the API key has spent cannot be recorded at the moment; try again shortly.", true}
 	unresolvedScope = &refusal{"unresolved_scope", http.StatusForbidden, "Insufficient scope", "A part of the request that decides the required scope is empty.", true}
 )
+
+// The refusals of addresses that are denied, before anything else is looked at.
+var (
+	deniedAddress  = &refusal{"denied_address", http.StatusForbidden, "Address denied", "Requests from this address are not served.", false}
+	unknownAddress = &refusal{"unknown_address", http.StatusForbidden, "Address unknown", "Some addresses are not served, and the request does not tell where it comes from.", false}
+)
+
+// denies reports whether a refusal is about the address alone.
+func (why *refusal) denies() bool { return why == deniedAddress || why == unknownAddress }
 
 // lockedOut answers requests of addresses that are locked. Its name is that of
 // draft-ietf-httpapi-ratelimit-headers.

@@ -41,6 +41,10 @@ type Rule struct {
 	// A bare token is not enough; the request must be signed.
 	Signed bool `json:"signed,omitempty"`
 
+	// The key must be bound to a client certificate, which the connection has
+	// then, as for every key that is bound to one.
+	ClientCert bool `json:"client_cert,omitempty"`
+
 	// How the body of a signed request is checked: `buffer` keeps it in memory
 	// until its digest fits; `stream` hands it on at once but for its end, and
 	// breaks off if the digest does not fit; `off` leaves it unchecked, so that
@@ -117,7 +121,7 @@ func (rule *Rule) provision(ctx caddy.Context) error {
 	switch rule.Access {
 	case accessRequire:
 	case accessPublic, accessOptional:
-		if len(rule.Scopes) > 0 || rule.Signed || rule.Audit || rule.SignedBody != "" || rule.BodyLimit != 0 || rule.Cost != nil {
+		if len(rule.Scopes) > 0 || rule.Signed || rule.ClientCert || rule.Audit || rule.SignedBody != "" || rule.BodyLimit != 0 || rule.Cost != nil {
 			return fmt.Errorf("%s takes no scopes and conditions; write `require` for those", rule.Access)
 		}
 	default:
@@ -263,6 +267,9 @@ func (h *Handler) authorize(r *http.Request, d *decision) *refusal {
 		}
 		if rule.Signed && d.signed == nil {
 			return mustSign
+		}
+		if rule.ClientCert && !d.key.IsBoundToCert() {
+			return unboundKey
 		}
 	}
 	return nil

@@ -74,6 +74,9 @@ func (hd *Handler) unmarshalCondition(h httpcaddyfile.Helper, access string, rul
 	case "signed":
 		rule.Signed = true
 		return noArgs(h, condition)
+	case "client_cert":
+		rule.ClientCert = true
+		return noArgs(h, condition)
 	case "signed_body":
 		if !h.AllArgs(&rule.SignedBody) {
 			return h.Err("signed_body: write buffer, stream or off")
@@ -93,7 +96,7 @@ func (hd *Handler) unmarshalCondition(h httpcaddyfile.Helper, access string, rul
 		rule.Audit = true
 		return noArgs(h, condition)
 	default:
-		return h.Errf("unknown condition %q: write name, signed, signed_body, body_limit, cost, audit or data", condition)
+		return h.Errf("unknown condition %q: write name, signed, signed_body, body_limit, client_cert, cost, audit or data", condition)
 	}
 	return noBlock(h)
 }

@@ -221,8 +221,8 @@ const faultUse = "use_unrecorded"
 // maxUnwritten is how long counts may wait: they are written every second.
 const maxUnwritten = 10 * time.Second
 
-// UseFaults returns what is wrong with the record of use.
-func (a *App) UseFaults() []keyring.Fault {
+// useFaults returns what is wrong with the record of use.
+func (a *App) useFaults() []keyring.Fault {
 	const effect = "Who uses which key cannot be told"
 	faults := a.auditFaults()
 	u := a.use.Load()

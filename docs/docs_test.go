@@ -114,11 +114,15 @@ func TestConfigurationsLoad(t *testing.T) {
 	if err := os.WriteFile(secret, []byte(keyring.NewMasterKey().Reveal()), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	list := filepath.Join(t.TempDir(), "drop.txt")
+	if err := os.WriteFile(list, []byte("203.0.113.0/24\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	caddyfiles, natives := 0, 0
 	for page, text := range pages(t) {
 		for _, m := range fence.FindAllStringSubmatch(text, -1) {
 			language, fragment, _ := strings.Cut(m[1], " ")
-			config := []byte(m[2])
+			config := []byte(strings.ReplaceAll(m[2], "/etc/caddy/drop.txt", list))
 			switch {
 			case language == "caddyfile":
 				caddyfiles++
@@ -128,7 +132,7 @@ func TestConfigurationsLoad(t *testing.T) {
 					continue
 				}
 				var err error
-				text := strings.ReplaceAll(m[2], "/run/secrets/api_keys", secret)
+				text := strings.ReplaceAll(string(config), "/run/secrets/api_keys", secret)
 				if config, err = rig.Adapt(fmt.Sprintf(wrapper, text)); err != nil {
 					t.Errorf("%s: %v\n%s", page, err, m[2])
 					continue

@@ -34,7 +34,7 @@ func ParseAddrs(field string, entries []string) ([]netip.Prefix, error) {
 	}
 	var list []netip.Prefix
 	for i, entry := range entries {
-		p, err := parseAddr(entry)
+		p, err := ParseAddr(entry)
 		if err != nil {
 			return nil, invalid(fmt.Sprintf("%s[%d]", field, i), "%s", err.Error())
 		}
@@ -46,7 +46,9 @@ func ParseAddrs(field string, entries []string) ([]netip.Prefix, error) {
 	return slices.Compact(list), nil
 }
 
-func parseAddr(entry string) (netip.Prefix, error) {
+// ParseAddr reads one entry of an address list, see ParseAddrs. The error repeats
+// at most 64 bytes of it.
+func ParseAddr(entry string) (netip.Prefix, error) {
 	shown := entry
 	if len(shown) > 64 {
 		shown = shown[:64] + "…"

@@ -131,6 +131,7 @@ func (k *Keyring) EraseFields(ctx context.Context, e *Erasure) error {
 			next := key.clone()
 			next.Name, next.Owner, next.Purpose = erased, "", ""
 			next.Tags, next.Metadata, next.Allow, next.Deny, next.Origins = nil, nil, nil, nil, nil
+			next.ClientCerts = nil
 			if !key.State.Final() || next.equal(key) {
 				continue
 			}

@@ -22,9 +22,12 @@ type profile struct {
 
 	limits  []limit.Limit
 	origins []string
-	roles   []string
-	tier    string
-	scopes  []string
+
+	clientCerts []Fingerprint
+
+	roles  []string
+	tier   string
+	scopes []string
 }
 
 // orgRecord is an org as a decision needs it.
@@ -144,6 +147,8 @@ func (t *profiles) newProfile(k *Key) *profile {
 		allow:   compileAddrs(slices.Clone(k.Allow)),
 		deny:    compileAddrs(slices.Clone(k.Deny)),
 		limits:  slices.Clone(k.Limits),
+
+		clientCerts: slices.Clone(k.ClientCerts),
 	}
 }
 
@@ -191,7 +196,7 @@ func (p *profile) is(k *Key) bool {
 	return p.orgName == k.Org && p.tier == k.Tier && p.signing == knownSigning(k.Signing) &&
 		slices.Equal(p.scopes, k.Scopes) && slices.Equal(p.roles, k.Roles) && slices.Equal(p.origins, k.Origins) &&
 		slices.Equal(p.allow.prefixes(), k.Allow) && slices.Equal(p.deny.prefixes(), k.Deny) &&
-		slices.Equal(p.limits, k.Limits)
+		slices.Equal(p.limits, k.Limits) && slices.Equal(p.clientCerts, k.ClientCerts)
 }
 
 // prefixes returns the list that a was compiled from.
@@ -221,6 +226,9 @@ func (t *profiles) hash(k *Key) uint64 {
 	for _, l := range k.Limits {
 		b = binary.AppendUvarint(b, l.Amount)
 		b = binary.AppendVarint(b, int64(l.Span))
+	}
+	for _, f := range k.ClientCerts {
+		b = append(b, f[:]...)
 	}
 	t.buf = b
 	return maphash.Bytes(t.seed, b)

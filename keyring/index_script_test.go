@@ -103,6 +103,7 @@ func (sc *script) attributes(k *Key) {
 	for range rnd.IntN(3) {
 		k.Origins = append(k.Origins, sc.origins[rnd.IntN(len(sc.origins))])
 	}
+	k.ClientCerts = [][]Fingerprint{nil, {{1}}, {{1}, {2}}}[rnd.IntN(3)]
 	k.NotBefore = sc.time()
 	k.ExpiresAt = sc.time()
 }

@@ -70,6 +70,8 @@ type Key struct {
 
 	Limits []limit.Limit // how much it may spend; those of its tier hold for other spans
 
+	ClientCerts []Fingerprint // set: the only client certificates it is accepted with
+
 	Signing  Signing
 	Tags     []string
 	Metadata map[string]string

@@ -117,7 +117,7 @@ func (k *Keyring) EachKey(ctx context.Context, fn func(*Key)) error {
 // Edits says what an edit may do beyond the ordinary.
 type Edits struct {
 	// AllowAnyone permits to empty a list that limited who may use the key: the
-	// allowed addresses or origins.
+	// allowed addresses, origins or client certificates.
 	AllowAnyone bool
 }
 
@@ -150,6 +150,9 @@ func (k *Keyring) Edit(ctx context.Context, id string, ifRevision uint64, opts E
 			}
 		}
 		if err := keepLimits("allow", len(old.Allow), len(key.Allow), opts); err != nil {
+			return err
+		}
+		if err := keepLimits("client_certs", len(old.ClientCerts), len(key.ClientCerts), opts); err != nil {
 			return err
 		}
 		return keepLimits("origins", len(old.Origins), len(key.Origins), opts)
@@ -263,6 +266,7 @@ func (k *Key) clone() *Key {
 	c.Scopes, c.Roles, c.Tags, c.Origins = slices.Clone(k.Scopes), slices.Clone(k.Roles), slices.Clone(k.Tags), slices.Clone(k.Origins)
 	c.Allow, c.Deny = slices.Clone(k.Allow), slices.Clone(k.Deny)
 	c.Limits = slices.Clone(k.Limits)
+	c.ClientCerts = slices.Clone(k.ClientCerts)
 	c.Metadata = maps.Clone(k.Metadata)
 	c.Credentials = slices.Clone(k.Credentials)
 	if k.Rotation != nil {
@@ -279,7 +283,7 @@ func (k *Key) equal(o *Key) bool {
 		k.State == o.State && k.Signing == o.Signing &&
 		k.NotBefore.Equal(o.NotBefore) && k.ExpiresAt.Equal(o.ExpiresAt) &&
 		slices.Equal(k.Scopes, o.Scopes) && slices.Equal(k.Roles, o.Roles) && slices.Equal(k.Tags, o.Tags) && slices.Equal(k.Origins, o.Origins) &&
-		slices.Equal(k.Allow, o.Allow) && slices.Equal(k.Deny, o.Deny) && slices.Equal(k.Limits, o.Limits) && maps.Equal(k.Metadata, o.Metadata) &&
+		slices.Equal(k.Allow, o.Allow) && slices.Equal(k.Deny, o.Deny) && slices.Equal(k.Limits, o.Limits) && slices.Equal(k.ClientCerts, o.ClientCerts) && maps.Equal(k.Metadata, o.Metadata) &&
 		slices.EqualFunc(k.Credentials, o.Credentials, sameCredential) && k.Rotation.equal(o.Rotation)
 }
 

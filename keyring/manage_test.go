@@ -27,10 +27,11 @@ func addrs(t testing.TB, entries ...string) []netip.Prefix {
 func TestEmptiedListsDoNotOpen(t *testing.T) {
 	ctx := context.Background()
 	kr, _ := newKeyring(t)
-	key, _ := create(t, kr, keyring.Key{Allow: addrs(t, "10.0.0.0/8"), Origins: []string{"https://app.example.com"}})
+	key, _ := create(t, kr, keyring.Key{Allow: addrs(t, "10.0.0.0/8"), Origins: []string{"https://app.example.com"}, ClientCerts: []keyring.Fingerprint{{1}}})
 	for name, edit := range map[string]func(*keyring.Key) error{
-		"allow":   func(k *keyring.Key) error { k.Allow = nil; return nil },
-		"origins": func(k *keyring.Key) error { k.Origins = []string{}; return nil },
+		"allow":        func(k *keyring.Key) error { k.Allow = nil; return nil },
+		"origins":      func(k *keyring.Key) error { k.Origins = []string{}; return nil },
+		"client_certs": func(k *keyring.Key) error { k.ClientCerts = nil; return nil },
 	} {
 		var bad *keyring.InvalidError
 		if _, err := kr.Edit(ctx, key.ID, keyring.AnyRevision, keyring.Edits{}, edit); !errors.As(err, &bad) || bad.Field != name {
@@ -277,16 +278,17 @@ func TestFieldsAreBounded(t *testing.T) {
 		metadata[name] = ""
 	}
 	for field, spec := range map[string]keyring.Key{
-		"name":     {Name: long},
-		"owner":    {Name: "x", Owner: long},
-		"purpose":  {Name: "x", Purpose: long},
-		"tier":     {Name: "x", Tier: long},
-		"scopes":   {Name: "x", Scopes: many},
-		"roles":    {Name: "x", Roles: many},
-		"tags":     {Name: "x", Tags: many},
-		"origins":  {Name: "x", Origins: many},
-		"metadata": {Name: "x", Metadata: metadata},
-		"signing":  {Name: "x", Signing: "maybe"},
+		"name":         {Name: long},
+		"owner":        {Name: "x", Owner: long},
+		"purpose":      {Name: "x", Purpose: long},
+		"tier":         {Name: "x", Tier: long},
+		"scopes":       {Name: "x", Scopes: many},
+		"roles":        {Name: "x", Roles: many},
+		"tags":         {Name: "x", Tags: many},
+		"origins":      {Name: "x", Origins: many},
+		"client_certs": {Name: "x", ClientCerts: make([]keyring.Fingerprint, keyring.MaxClientCerts+1)},
+		"metadata":     {Name: "x", Metadata: metadata},
+		"signing":      {Name: "x", Signing: "maybe"},
 	} {
 		var bad *keyring.InvalidError
 		if _, _, err := kr.Create(context.Background(), spec, keyring.Issue{}); !errors.As(err, &bad) || !strings.HasPrefix(bad.Field, field) {

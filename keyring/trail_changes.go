@@ -22,6 +22,7 @@ func changesOfKey(before, after *Key) (plain, personal audit.Changes) {
 	compareLists(c.personal, "allow", rangeTexts(before.Allow), rangeTexts(after.Allow))
 	compareLists(c.personal, "deny", rangeTexts(before.Deny), rangeTexts(after.Deny))
 	compareLists(c.personal, "origins", before.Origins, after.Origins)
+	compareLists(c.personal, "client_certs", fingerprintTexts(before.ClientCerts), fingerprintTexts(after.ClientCerts))
 	compareLists(c.personal, "tags", before.Tags, after.Tags)
 	compareMaps(c.personal, "metadata", before.Metadata, after.Metadata)
 

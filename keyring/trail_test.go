@@ -118,6 +118,7 @@ func TestTrailHasEveryField(t *testing.T) {
 	_, err := kr.Edit(t.Context(), key.ID, keyring.AnyRevision, keyring.Edits{}, func(k *keyring.Key) error {
 		k.Name, k.Owner, k.Purpose, k.Org, k.Tier, k.Signing = "y", "owner", "purpose", "acme", "gold", keyring.SigningOptional
 		k.Scopes, k.Roles, k.Tags, k.Origins = []string{"a:b"}, []string{"r"}, []string{"tag"}, []string{"https://app.example"}
+		k.ClientCerts = []keyring.Fingerprint{{1}}
 		k.Allow, k.Deny, k.Metadata = addrs(t, "192.0.2.0/24"), addrs(t, "192.0.2.7"), map[string]string{"crm": "4711"}
 		k.NotBefore, k.ExpiresAt = key.CreatedAt, key.CreatedAt.AddDate(1, 0, 0)
 		return nil
@@ -136,13 +137,13 @@ func TestTrailHasEveryField(t *testing.T) {
 	if err := json.Unmarshal(e.Details, &details); err != nil {
 		t.Fatal(err)
 	}
-	if got := fmt.Sprint(payload.Changed); got != "[allow deny expires_at metadata name not_before org origins owner purpose roles scopes signing tags tier]" {
+	if got := fmt.Sprint(payload.Changed); got != "[allow client_certs deny expires_at metadata name not_before org origins owner purpose roles scopes signing tags tier]" {
 		t.Error(got)
 	}
 	for _, field := range payload.Changed {
 		_, plain := payload.Changes[field]
 		_, personal := details.Changes[field]
-		if personal == plain || personal != strings.Contains(" allow deny metadata name origins owner purpose tags ", " "+field+" ") {
+		if personal == plain || personal != strings.Contains(" allow client_certs deny metadata name origins owner purpose tags ", " "+field+" ") {
 			t.Errorf("%s: in the payload %t, in the details %t", field, plain, personal)
 		}
 	}

@@ -50,6 +50,7 @@ func (k *Key) validate() error {
 		checkLabels("roles", k.Roles, MaxRoles),
 		checkScopes(k.Scopes),
 		checkOrigins(k.Origins),
+		checkClientCerts(k.ClientCerts),
 		checkMetadata(k.Metadata),
 		checkTime("not_before", k.NotBefore),
 		checkTime("expires_at", k.ExpiresAt),
@@ -64,6 +65,7 @@ func (k *Key) validate() error {
 	for _, list := range []*[]string{&k.Scopes, &k.Roles, &k.Tags, &k.Origins} {
 		*list = canonical(*list)
 	}
+	k.ClientCerts = canonicalFingerprints(k.ClientCerts)
 	return checkLimits(&k.Limits)
 }
 

@@ -231,6 +231,9 @@ var addresses = []attack{
 	{"D32_claims_before_zones", claimsBeforeZones},
 	{"D33_bogus_keys_against_organisations", bogusKeysAgainstOrgs},
 	{"D34_one_bucket_for_strangers", emptyBucket},
+	{"D35_out_of_a_deny_list", outOfDenyList},
+	{"D36_damaged_deny_lists", damagedDenyLists},
+	{"D37_claimed_client_certificates", claimedCertificates},
 }
 
 func repeated(line string, n int) []string {

@@ -4,6 +4,7 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
 	"math/big"
@@ -44,4 +45,25 @@ func Certificate(t testing.TB) string {
 		}
 	}
 	return filepath.Join(dir, "cert.pem") + " " + filepath.Join(dir, "key.pem")
+}
+
+// ClientCertificate makes a certificate for a client, which nobody vouches for,
+// that is good until then.
+func ClientCertificate(t testing.TB, until time.Time) tls.Certificate {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(2),
+		NotBefore:    until.Add(-24 * time.Hour),
+		NotAfter:     until,
+		ExtKeyUsage:  []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
+	}
+	cert, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return tls.Certificate{Certificate: [][]byte{cert}, PrivateKey: key}
 }

@@ -16,24 +16,13 @@ import (
 )
 
 // HTTP3 puts a listener for HTTP/3 in front of the running site, and returns a
-// client of it and its URL; requests need the site's Host. It is not Caddy's own listener: when Caddy 2.11.9
+// client of it and its URL; requests need the site's Host. The client shows a
+// certificate of clientCerts, if there is one. It is not Caddy's own listener: when Caddy 2.11.9
 // starts it has a data race with TLS handshakes, which the race detector takes
 // for ours.
-func (r *Rig) HTTP3(t testing.TB) (*http.Client, string) {
+func (r *Rig) HTTP3(t testing.TB, clientCerts ...tls.Certificate) (*http.Client, string) {
 	t.Helper()
-	app, err := caddy.ActiveContext().App("http")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var site http.Handler
-	for _, s := range app.(*caddyhttp.App).Servers {
-		if slices.ContainsFunc(s.Listen, func(addr string) bool { return strings.HasSuffix(addr, r.Site) }) {
-			site = s
-		}
-	}
-	if site == nil {
-		t.Fatal("no server listens where the site is")
-	}
+	site := r.Server(t)
 	cert, key, _ := strings.Cut(Certificate(t), " ")
 	pair, err := tls.LoadX509KeyPair(cert, key)
 	if err != nil {
@@ -45,14 +34,30 @@ func (r *Rig) HTTP3(t testing.TB) (*http.Client, string) {
 	}
 	server := &http3.Server{
 		Handler:   site,
-		TLSConfig: &tls.Config{Certificates: []tls.Certificate{pair}},
+		TLSConfig: &tls.Config{Certificates: []tls.Certificate{pair}, ClientAuth: tls.RequestClientCert},
 	}
 	go func() { _ = server.Serve(conn) }()
-	transport := &http3.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}} // a certificate of this test run
+	transport := &http3.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true, Certificates: clientCerts}} // a certificate of this test run
 	t.Cleanup(func() {
 		transport.Close()
 		server.Close()
 		conn.Close()
 	})
 	return &http.Client{Transport: transport, Timeout: 20 * time.Second}, "https://" + conn.LocalAddr().String()
+}
+
+// Server returns the running site itself, to be put behind another listener.
+func (r *Rig) Server(t testing.TB) http.Handler {
+	t.Helper()
+	app, err := caddy.ActiveContext().App("http")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range app.(*caddyhttp.App).Servers {
+		if slices.ContainsFunc(s.Listen, func(addr string) bool { return strings.HasSuffix(addr, r.Site) }) {
+			return s
+		}
+	}
+	t.Fatal("no server listens where the site is")
+	return nil
 }

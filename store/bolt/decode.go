@@ -198,3 +198,11 @@ func peek(payload []byte) (revision uint64, st keyring.State, err error) {
 	}
 	return revision, st, f.err
 }
+
+func (f *fields) fingerprints(list []keyring.Fingerprint) []keyring.Fingerprint {
+	if len(f.bytes) != len(keyring.Fingerprint{}) {
+		f.unknown()
+		return list
+	}
+	return append(list, keyring.Fingerprint(f.bytes))
+}

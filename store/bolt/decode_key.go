@@ -8,7 +8,7 @@ import (
 )
 
 const (
-	repeatedInKey = 1<<keyScope | 1<<keyRole | 1<<keyCredential | 1<<keyAllow | 1<<keyDeny | 1<<keyOrigin | 1<<keyTag | 1<<keyMetadata | 1<<keyLimit
+	repeatedInKey = 1<<keyScope | 1<<keyRole | 1<<keyCredential | 1<<keyAllow | 1<<keyDeny | 1<<keyOrigin | 1<<keyTag | 1<<keyMetadata | 1<<keyLimit | 1<<keyClientCert
 	repeatedInOrg = 1<<orgAllow | 1<<orgDeny | 1<<orgMetadata | 1<<orgLimit
 	repeatedInRot = 1 << rotOld
 )
@@ -79,6 +79,8 @@ func (d *decoder) keyBytes(k *keyring.Key, f *fields) {
 		f.nested(d.rotation(k.Rotation, f.bytes))
 	case keyLimit:
 		k.Limits = f.limits(k.Limits)
+	case keyClientCert:
+		k.ClientCerts = f.fingerprints(k.ClientCerts)
 	default:
 		f.unknown()
 	}

@@ -38,6 +38,7 @@ const (
 	keyMetadata    protowire.Number = 19 // repeated entry
 	keyNotBefore   protowire.Number = 20
 	keyRotation    protowire.Number = 21
+	keyClientCert  protowire.Number = 22 // repeated
 	keyLimit       protowire.Number = 23 // repeated
 	credN          protowire.Number = 1
 	credKind       protowire.Number = 2
@@ -97,6 +98,9 @@ func appendKey(b []byte, k *keyring.Key) []byte {
 	b = appendTime(b, keyNotBefore, k.NotBefore)
 	if k.Rotation != nil {
 		b = appendMessage(b, keyRotation, func(b []byte) []byte { return appendRotation(b, k.Rotation) })
+	}
+	for _, f := range k.ClientCerts {
+		b = appendBytes(b, keyClientCert, f[:])
 	}
 	return appendStrings(b, keyLimit, limit.Texts(k.Limits))
 }

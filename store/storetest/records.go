@@ -44,6 +44,7 @@ func FullKey(n int) *keyring.Key {
 	k.Allow = []netip.Prefix{netip.MustParsePrefix("203.0.113.0/24"), netip.MustParsePrefix("2001:db8::/32"), netip.MustParsePrefix("0.0.0.0/0")}
 	k.Deny = []netip.Prefix{netip.MustParsePrefix("203.0.113.7/32"), netip.MustParsePrefix("::/0")}
 	k.Origins = []string{"https://app.example"}
+	k.ClientCerts = []keyring.Fingerprint{{1, 2, 3}, Digest("certificate")}
 	k.Signing = keyring.SigningRequired
 	k.Tags = []string{"prod", "eu"}
 	k.Metadata = map[string]string{"ticket": "OPS-1", "": "empty name", "empty value": ""}

@@ -254,6 +254,7 @@ func values(t *testing.T, suite Suite) {
 		k.Name = "spoilt"
 		k.Scopes[0], k.Roles[0], k.Tags[0], k.Origins[0] = "x", "x", "x", "x"
 		k.Allow[0], k.Deny[0] = k.Allow[1], k.Allow[1]
+		k.ClientCerts[0][0] = 99
 		k.Credentials[0].N = 99
 		k.Rotation.Old[0].N = 99
 		maps.DeleteFunc(k.Metadata, func(string, string) bool { return true })

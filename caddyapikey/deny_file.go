@@ -1,0 +1,139 @@
+package caddyapikey
+
+import (
+	"errors"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/zap"
+
+	"github.com/caddyserver/caddy/v2"
+
+	"github.com/caddy-apikey/caddy-apikey/denylist"
+)
+
+// denyFiles has the deny lists of the process by absolute path. Old and new
+// configuration share them during a reload, and so do handlers: a list is in
+// memory once.
+var denyFiles = caddy.NewUsagePool()
+
+// denyLook is how often files are looked at. Tests cannot wait so long.
+var denyLook = time.Second
+
+// denyFile is a deny list that is kept up to date.
+type denyFile struct {
+	*denylist.File
+	logger  *zap.Logger
+	shrinks atomic.Int32 // how many of those who use it let it shrink
+	told    string       // the fault that was told last
+
+	stop, done chan struct{}
+}
+
+// denyUse is one reference to a file.
+type denyUse struct {
+	file      *denyFile
+	mayShrink bool
+}
+
+// openDenyFile takes a reference to a file, which is given back by Cleanup. It
+// fails if the file as it is now is not good, also if the list of another one is
+// in force.
+func (a *App) openDenyFile(path string, mayShrink bool) (*denyFile, error) {
+	if len(a.denyFiles) == 0 { // without files there are no metrics of them
+		if err := a.registry.Register(denyMetrics); err != nil && !errors.As(err, new(prometheus.AlreadyRegisteredError)) {
+			return nil, err
+		}
+	}
+	began := time.Now()
+	value, shared, err := denyFiles.LoadOrNew(path, func() (caddy.Destructor, error) {
+		list, err := denylist.Open(path, mayShrink)
+		if err != nil {
+			return nil, err
+		}
+		f := &denyFile{File: list, logger: a.logger, stop: make(chan struct{}), done: make(chan struct{})}
+		a.logger.Info("deny list loaded", zap.String("file", path), zap.Int("entries", f.Status().Entries), zap.Duration("took", time.Since(began)))
+		go f.run()
+		return f, nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	f := value.(*denyFile)
+	if mayShrink {
+		f.shrinks.Add(1)
+	}
+	a.denyFiles = append(a.denyFiles, denyUse{f, mayShrink})
+	if shared {
+		if err := f.Reload(mayShrink); err != nil {
+			return nil, err
+		}
+	}
+	return f, nil
+}
+
+// releaseDenyFiles gives all references back. The list of them stays: health may
+// be asked at the same time.
+func (a *App) releaseDenyFiles() error {
+	if a.denyReleased {
+		return nil
+	}
+	a.denyReleased = true
+	var errs []error
+	for _, use := range a.denyFiles {
+		if use.mayShrink {
+			use.file.shrinks.Add(-1)
+		}
+		_, err := denyFiles.Delete(use.file.Path())
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
+}
+
+// run looks at the file until the last configuration let go of it.
+func (f *denyFile) run() {
+	defer close(f.done)
+	ticker := time.NewTicker(denyLook)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-f.stop:
+			return
+		case <-ticker.C:
+			f.look()
+		}
+	}
+}
+
+// look looks at the file once, and tells what became of it.
+func (f *denyFile) look() {
+	before := f.Status()
+	began := time.Now()
+	replaced := f.Look(f.shrinks.Load() > 0)
+	now := f.Status()
+	if replaced {
+		f.tellReplaced(before, now, time.Since(began))
+	}
+	fault := ""
+	if now.Fault != nil {
+		fault = now.Fault.Error()
+	}
+	if fault == f.told {
+		return
+	}
+	f.told = fault
+	switch {
+	case fault != "":
+		f.tellFailed(now)
+	case !replaced:
+		f.log().Info("the file of the deny list is again the one whose list is in force", zap.String("file", f.Path()))
+	}
+}
+
+// Destruct ends the looking.
+func (f *denyFile) Destruct() error {
+	close(f.stop)
+	<-f.done
+	return nil
+}

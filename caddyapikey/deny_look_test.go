@@ -1,0 +1,5 @@
+package caddyapikey
+
+import "time"
+
+func init() { denyLook = 20 * time.Millisecond }
