@@ -26,8 +26,9 @@ type decision struct {
 	addr      netip.Addr // of the client, once somebody asked for it
 	addrKnown bool
 
-	claim signature // that the request carries, proven or not
-	ends  []func()  // give back what bodies in memory take
+	claim  signature // that the request carries, proven or not
+	waited bool      // for the body, since the key was proven
+	ends   []func()  // give back what bodies in memory take
 }
 
 // atEnd has something called when the request was served.
@@ -82,21 +83,30 @@ func (h *Handler) decide(r *http.Request, d *decision) {
 		}
 		return
 	}
+	if d.why = admit(r, d); d.why != nil {
+		return
+	}
+	if !policy.granting {
+		d.why = noRule
+		return
+	}
+	d.why = h.authorize(r, d)
+}
+
+// admit checks from where the key may be used.
+func admit(r *http.Request, d *decision) *refusal {
 	switch {
 	case !d.key.AllowsAddr(d.client(r)):
-		d.why = wrongAddress
+		return wrongAddress
 	case !d.key.AllowsOrigin(firstLine(r.Header["Origin"])):
-		d.why = wrongOrigin
-	case !policy.granting:
-		d.why = noRule
-	default:
-		d.why = h.authorize(r, d)
+		return wrongOrigin
 	}
+	return nil
 }
 
 // authenticate finds the one credential and has it proven.
 func (h *Handler) authenticate(kr *keyring.Keyring, r *http.Request, d *decision) *refusal {
-	s, why := h.findSignature(r, kr)
+	s, why := h.findSignature(r)
 	if why != nil {
 		return why
 	}

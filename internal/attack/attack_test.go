@@ -85,6 +85,7 @@ var classes = [][]attack{
 	protocol,
 	oracles,
 	exhaustion,
+	tells,
 }
 
 // TestAttack runs every case against a server of its own class. Whatever a case
