@@ -33,8 +33,9 @@ type decision struct {
 
 	audit *auditedCall // of a call that had to be recorded
 
-	claim signature // that the request carries, proven or not
-	ends  []func()  // give back what bodies in memory take
+	claim  signature // that the request carries, proven or not
+	waited bool      // for the body, since the key was proven
+	ends   []func()  // give back what bodies in memory take
 }
 
 // atEnd has something called when the request was served.
@@ -97,23 +98,32 @@ func (h *Handler) decide(r *http.Request, d *decision) {
 		}
 		return
 	}
+	if d.why = admit(r, d); d.why != nil {
+		return
+	}
+	if !policy.granting {
+		d.why = noRule
+		return
+	}
+	d.why = h.authorize(r, d)
+}
+
+// admit checks from where the key may be used.
+func admit(r *http.Request, d *decision) *refusal {
 	switch {
 	case !d.key.AllowsAddr(d.client(r)):
-		d.why = wrongAddress
+		return wrongAddress
 	case !d.key.AllowsOrigin(firstLine(r.Header["Origin"])):
-		d.why = wrongOrigin
+		return wrongOrigin
 	case d.key.IsBoundToCert() && !d.key.AllowsCert(clientCert(r)):
-		d.why = wrongCert
-	case !policy.granting:
-		d.why = noRule
-	default:
-		d.why = h.authorize(r, d)
+		return wrongCert
 	}
+	return nil
 }
 
 // authenticate finds the one credential and has it proven.
 func (h *Handler) authenticate(kr *keyring.Keyring, r *http.Request, d *decision) *refusal {
-	s, why := h.findSignature(r, kr)
+	s, why := h.findSignature(r)
 	if why != nil {
 		return why
 	}

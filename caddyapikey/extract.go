@@ -143,7 +143,7 @@ func queryToken(query, name string) (string, extractResult) {
 	if query == "" {
 		return "", extractNone
 	}
-	p, count, aliased := findParam(query, name)
+	value, count, aliased := findParam(query, name)
 	switch {
 	case aliased:
 		return "", extractAmbiguous
@@ -152,7 +152,7 @@ func queryToken(query, name string) (string, extractResult) {
 	case count > 1:
 		return "", extractSeveral
 	}
-	token, err := url.PathUnescape(p.value) // strict, and leaves `+` alone
+	token, err := url.PathUnescape(value) // strict, and leaves `+` alone
 	if err != nil {
 		return "", extractAmbiguous
 	}
@@ -160,7 +160,7 @@ func queryToken(query, name string) (string, extractResult) {
 }
 
 func cookieToken(lines []string, name string) (string, extractResult) {
-	c, count, aliased := findCookie(lines, name)
+	value, count, aliased := findCookie(lines, name)
 	switch {
 	case aliased:
 		return "", extractAmbiguous
@@ -168,8 +168,8 @@ func cookieToken(lines []string, name string) (string, extractResult) {
 		return "", extractNone
 	case count > 1:
 		return "", extractSeveral
-	case strings.IndexByte(c.value, '"') >= 0:
+	case strings.IndexByte(value, '"') >= 0:
 		return "", extractUnusable // some parsers would unwrap it
 	}
-	return c.value, extractOne
+	return value, extractOne
 }

@@ -259,7 +259,7 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request, next caddyhttp.H
 	if d.signed == nil {
 		return next.ServeHTTP(w, r)
 	}
-	w, finish := h.answerSigned(w, d)
+	w, finish := h.answerSigned(w, r, d)
 	if err := next.ServeHTTP(w, r); err != nil {
 		return err
 	}

@@ -15,7 +15,7 @@ import (
 // answerSigned returns a writer that signs the answer to a request signed with
 // Hawk, if that is asked for, and what has to be called when the answer is
 // complete.
-func (h *Handler) answerSigned(w http.ResponseWriter, d *decision) (http.ResponseWriter, func() error) {
+func (h *Handler) answerSigned(w http.ResponseWriter, r *http.Request, d *decision) (http.ResponseWriter, func() error) {
 	none := func() error { return nil }
 	hawk, ok := d.signed.(*hawkSignature)
 	if !ok {
@@ -26,6 +26,9 @@ func (h *Handler) answerSigned(w http.ResponseWriter, d *decision) (http.Respons
 		signed := &signedWriter{ResponseWriterWrapper: &caddyhttp.ResponseWriterWrapper{ResponseWriter: w}, proof: hawk.proof, logger: h.logger}
 		return signed, signed.finish
 	case serverAuthHash:
+		// The hash is of the content before a coding, which clients take off
+		// before they compare; so none may be applied behind us.
+		r.Header["Accept-Encoding"] = []string{"identity"}
 		held := &heldWriter{
 			signedWriter: signedWriter{ResponseWriterWrapper: &caddyhttp.ResponseWriterWrapper{ResponseWriter: w}, proof: hawk.proof, logger: h.logger},
 			key:          d.key.ID(),

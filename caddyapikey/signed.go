@@ -45,14 +45,14 @@ type bodyDigest interface {
 
 // findSignature returns the signature that a request carries, of the schemes
 // that are accepted; nil if it carries none. Its errors are refusals.
-func (h *Handler) findSignature(r *http.Request, kr *keyring.Keyring) (signature, *refusal) {
+func (h *Handler) findSignature(r *http.Request) (signature, *refusal) {
 	var found []signature
 	var err error
 	if s := h.Signature; s.accepts(schemeHawk) {
 		found, err = s.appendHawk(found, r)
 	}
 	if err == nil && h.Signature.accepts(schemeMessage) && hmacsig.CarriesMessage(r.Header) {
-		found, err = h.Signature.appendMessage(found, r, kr)
+		found, err = h.Signature.appendMessage(found, r)
 	}
 	switch {
 	case err != nil:
@@ -79,7 +79,7 @@ func (h *Handler) authenticateSigned(kr *keyring.Keyring, r *http.Request, d *de
 		return secretSealed
 	case verdict == keyring.Unknown:
 		if c := h.logger.Check(zap.DebugLevel, "a signature does not fit; this is what should have been signed"); c != nil {
-			c.Write(zap.String("claimed_key", s.keyID()), zap.NamedError("why", failed), zap.String("base", s.base()))
+			c.Write(zap.String("claimed_key", shownKeyID(s.keyID())), zap.NamedError("why", failed), zap.String("base", s.base()))
 		}
 		return whySigned(failed)
 	}
@@ -94,6 +94,15 @@ func (h *Handler) authenticateSigned(kr *keyring.Keyring, r *http.Request, d *de
 		return wrongExt
 	}
 	return nil
+}
+
+// shownKeyID keeps whatever else a client put in the place of its key's id out of
+// logs: sometimes that is its secret.
+func shownKeyID(id string) string {
+	if keyring.ValidKeyID(id) {
+		return id
+	}
+	return "[not the id of a key]"
 }
 
 // whySigned maps the errors of hmacsig. What is wrong with a signature that
@@ -127,14 +136,11 @@ func whySigned(err error) *refusal {
 // spent.
 func (h *Handler) settle(r *http.Request, d *decision) *refusal {
 	second, nonce, once := d.signed.nonce()
-	if !once {
-		return h.verifyBody(r, d)
-	}
 	// By key, not by credential: two of them may have one public key, and a key
 	// must not get more room for having more of them.
 	key := d.key.ID()
 	// Who captured a request must not have many copies of it wait for their body.
-	if h.app.spent(key, second, nonce) {
+	if once && h.app.spent(key, second, nonce) {
 		return replayed
 	}
 	if why := h.verifyBody(r, d); why != nil {
@@ -144,10 +150,32 @@ func (h *Handler) settle(r *http.Request, d *decision) *refusal {
 	if kr == nil {
 		return notReady
 	}
+	if d.waited {
+		if why := h.renew(kr, r, d); why != nil {
+			return why
+		}
+	}
+	if !once {
+		return nil
+	}
 	if err := h.app.spend(h.nonces, key, second, nonce, kr.Now()); err != nil {
 		return whySigned(err)
 	}
 	return nil
+}
+
+// renew decides again about a key by what it is now. Its holder decides how long
+// the body takes, and the key may have ended meanwhile.
+func (h *Handler) renew(kr *keyring.Keyring, r *http.Request, d *decision) *refusal {
+	key, verdict := kr.Renew(d.key)
+	if why := refusalOf(verdict); why != nil {
+		return why
+	}
+	d.key, d.filled = key, nil
+	if why := admit(r, d); why != nil {
+		return why
+	}
+	return h.authorize(r, d)
 }
 
 // signedRequest returns the request as its client signed it.

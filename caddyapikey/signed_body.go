@@ -45,6 +45,7 @@ func (h *Handler) verifyBody(r *http.Request, d *decision) *refusal {
 	digest := d.signed.body()
 	hasBody := r.ContentLength != 0 && r.Body != nil && r.Body != http.NoBody
 	if hasBody && digest == nil && r.ContentLength < 0 {
+		d.waited = true
 		hasBody = !isEmpty(r)
 	}
 	if !once { // a bewit, for GET and HEAD alone, covers no body
@@ -107,6 +108,7 @@ func bufferBody(r *http.Request, d *decision, digest bodyDigest, limit int64) *r
 		return why
 	}
 	d.atEnd(func() { bodies.give(key, room) })
+	d.waited = true
 	var whole bytes.Buffer
 	n, err := io.Copy(&whole, io.LimitReader(r.Body, limit+1))
 	why := (*refusal)(nil)

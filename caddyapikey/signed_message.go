@@ -16,15 +16,17 @@ func (s *Signature) policy() hmacsig.MessagePolicy {
 	return hmacsig.MessagePolicy{Components: s.Cover}
 }
 
-// appendMessage appends the one message signature that names a key of ours.
-// Others may belong to whoever else signs or reads the request; where no key is
-// known, the first stands for all, so that it is refused like a wrong one.
-func (s *Signature) appendMessage(found []signature, r *http.Request, kr *keyring.Keyring) ([]signature, error) {
+// appendMessage appends the one message signature whose key id has the form of
+// ours. Others may belong to whoever else signs or reads the request; where none
+// has it, the first stands for all, so that it is refused like a wrong one.
+// Whether there is such a key must make no difference: who adds a signature to
+// his own would be told.
+func (s *Signature) appendMessage(found []signature, r *http.Request) ([]signature, error) {
 	claims, err := hmacsig.ParseMessage(r.Header)
 	if err != nil {
 		return nil, err
 	}
-	claim, err := s.policy().Choose(claims, kr.Has)
+	claim, err := s.policy().Choose(claims, keyring.ValidKeyID)
 	if errors.Is(err, hmacsig.ErrSignature) {
 		claim, err = claims[0], nil
 	}
@@ -77,7 +79,11 @@ func (m *messageSignature) base() string {
 	if err != nil {
 		return err.Error()
 	}
-	return maskFields(string(base))
+	text := maskFields(string(base))
+	if id := m.keyID(); id != "" && !keyring.ValidKeyID(id) {
+		text = strings.ReplaceAll(text, id, shownKeyID(id))
+	}
+	return text
 }
 
 // maskFields hides the values of covered fields in a signature base, of which

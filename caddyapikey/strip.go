@@ -39,9 +39,10 @@ func strip(r *http.Request, f found, sources []Source) {
 // read.
 func stripQuery(r *http.Request, name string) {
 	old := r.URL.RawQuery
-	for p, count, _ := findParam(old, name); count > 0; p, count, _ = findParam(r.URL.RawQuery, name) {
-		r.URL.RawQuery = cut(r.URL.RawQuery, p.start, p.end)
-	}
+	r.URL.RawQuery, _ = without(old, '&', func(pair string) bool {
+		key, _, _ := strings.Cut(pair, "=")
+		return key == name && strings.IndexByte(pair, ';') < 0
+	})
 	if r.URL.RawQuery == old || r.RequestURI == "" {
 		return
 	}
@@ -56,37 +57,40 @@ func stripQuery(r *http.Request, name string) {
 	}
 }
 
-// cut removes s[start:end], which is one element of a list, and one separator beside it.
-func cut(s string, start, end int) string {
-	switch {
-	case end < len(s):
-		return s[:start] + s[end+1:]
-	case start > 0:
-		return s[:start-1]
-	}
-	return ""
-}
-
-// stripCookie removes every cookie of a name.
-func stripCookie(h http.Header, name string) {
-	for c, count, _ := findCookie(h["Cookie"], name); count > 0; c, count, _ = findCookie(h["Cookie"], name) {
-		cutCookie(h, c)
-	}
-}
-
-func cutCookie(h http.Header, c cookie) {
-	lines := h["Cookie"]
-	rest := cut(lines[c.line], c.start, c.end)
-	if c.start == 0 {
-		rest = strings.TrimLeft(rest, " \t")
-	}
-	kept := make([]string, 0, len(lines))
-	for i, line := range lines {
-		if i == c.line {
-			line = rest
+// without removes the elements of a list that drop is true for, each with one
+// separator. It goes over the list once, however many there are: a stranger
+// decides that.
+func without(list string, separator byte, drop func(string) bool) (rest string, first bool) {
+	var b strings.Builder
+	kept := false
+	for i, element := range strings.Split(list, string(separator)) {
+		if drop(element) {
+			first = first || i == 0
+			continue
 		}
-		if i != c.line || strings.Trim(line, "; \t") != "" {
-			kept = append(kept, line)
+		if kept {
+			b.WriteByte(separator)
+		}
+		b.WriteString(element)
+		kept = true
+	}
+	return b.String(), first
+}
+
+// stripCookie removes every cookie of a name, and lines that had no other.
+func stripCookie(h http.Header, name string) {
+	lines := h["Cookie"]
+	kept := make([]string, 0, len(lines))
+	for _, line := range lines {
+		rest, first := without(line, ';', func(pair string) bool {
+			key, _, _ := strings.Cut(strings.Trim(pair, " \t"), "=")
+			return key == name
+		})
+		if first {
+			rest = strings.TrimLeft(rest, " \t")
+		}
+		if rest == line || strings.Trim(rest, "; \t") != "" {
+			kept = append(kept, rest)
 		}
 	}
 	if len(kept) == 0 {
@@ -144,18 +148,12 @@ func unescapeLoosely(s string) string {
 	return b.String()
 }
 
-// param is where a parameter stands in a query: query[start:end] is `name=value`.
-type param struct {
-	value      string
-	start, end int
-}
-
-// findParam looks for a parameter whose undecoded name is exactly the given one. It returns the last
-// of them, how many there are, and whether the query holds anything else that some parser would take
+// findParam looks for a parameter whose undecoded name is exactly the given one. It returns the value
+// of the last of them, how many there are, and whether the query holds anything else that some parser would take
 // for it: an encoded or differently spelled name, an array, a part behind a semicolon. Reading and
 // stripping both use it, and nothing else, so that they can never disagree; url.ParseQuery would
 // silently drop the pairs that it dislikes.
-func findParam(query, name string) (p param, count int, aliased bool) {
+func findParam(query, name string) (value string, count int, aliased bool) {
 	for start := 0; start < len(query); {
 		end := len(query)
 		if i := strings.IndexByte(query[start:], '&'); i >= 0 {
@@ -163,8 +161,8 @@ func findParam(query, name string) (p param, count int, aliased bool) {
 		}
 		pair := query[start:end]
 		semicolon := strings.IndexByte(pair, ';') >= 0
-		if key, value, _ := strings.Cut(pair, "="); key == name && !semicolon {
-			p = param{value: value, start: start, end: end}
+		if key, text, _ := strings.Cut(pair, "="); key == name && !semicolon {
+			value = text
 			count++
 		} else if !semicolon {
 			aliased = aliased || sameParam(key, name)
@@ -176,7 +174,7 @@ func findParam(query, name string) (p param, count int, aliased bool) {
 		}
 		start = end + 1
 	}
-	return p, count, aliased
+	return value, count, aliased
 }
 
 // sameParam reports whether some parser would read the undecoded parameter name raw as name: it is
@@ -214,24 +212,18 @@ func foldParam(c byte) byte {
 	return lowerASCII(c)
 }
 
-// cookie is where a cookie stands: lines[line][start:end] is `name=value` with the blanks around it.
-type cookie struct {
-	value            string
-	line, start, end int
-}
-
 // findCookie looks for a cookie by its exact name over all Cookie lines. It returns the last of them,
 // how many there are, and whether one differs only by blanks beside its name.
-func findCookie(lines []string, name string) (c cookie, count int, aliased bool) {
-	for n, line := range lines {
+func findCookie(lines []string, name string) (value string, count int, aliased bool) {
+	for _, line := range lines {
 		for start := 0; start < len(line); {
 			end := len(line)
 			if i := strings.IndexByte(line[start:], ';'); i >= 0 {
 				end = start + i
 			}
-			key, value, _ := strings.Cut(strings.Trim(line[start:end], " \t"), "=")
+			key, text, _ := strings.Cut(strings.Trim(line[start:end], " \t"), "=")
 			if key == name {
-				c = cookie{value: value, line: n, start: start, end: end}
+				value = text
 				count++
 			} else if strings.TrimSpace(key) == name {
 				aliased = true
@@ -239,5 +231,5 @@ func findCookie(lines []string, name string) (c cookie, count int, aliased bool)
 			start = end + 1
 		}
 	}
-	return c, count, aliased
+	return value, count, aliased
 }

@@ -198,12 +198,6 @@ func (k *Keyring) apply(ctx context.Context, mutations []Mutation, entries ...au
 	}
 }
 
-// Has reports whether there is a key with this id, in whatever state.
-func (k *Keyring) Has(id string) bool {
-	_, ok := k.index.Load().snapshot().byID(id)
-	return ok
-}
-
 // IdleRotations returns the keys with a rotation that ends by itself once its
 // old credentials are not used any more.
 func (k *Keyring) IdleRotations() []string { return k.index.Load().snapshot().idle }

@@ -83,6 +83,29 @@ func (e entry) signedVerdict(now int64) Verdict {
 	return v
 }
 
+// Renew returns what has become of a key that a signature proved a while ago: it
+// may have been changed, revoked or deleted since. It verifies nothing anew.
+func (k *Keyring) Renew(p Proven) (Proven, Verdict) {
+	s := k.index.Load().snapshot()
+	if p.e.s != s {
+		key, ok := s.byID(p.ID())
+		if !ok {
+			return Proven{}, Unknown
+		}
+		n := p.Credential()
+		p = Proven{}
+		for e := range key.credentials {
+			if e.credential() == n {
+				p = Proven{e}
+			}
+		}
+	}
+	if p.IsZero() {
+		return p, Unknown
+	}
+	return p, p.e.signedVerdict(k.clock.unixMilli())
+}
+
 // CheckSealed opens every shared secret once, and reports what fails: a master
 // key is missing or wrong, or records were changed. It tells ErrSealed.
 func (k *Keyring) CheckSealed(sealer *Sealer) error {

@@ -94,6 +94,46 @@ func TestSharedSecret(t *testing.T) {
 	wantSigned(t, kr, key.ID, sealer, next.Reveal(), keyring.Suspended)
 }
 
+// What was proven a while ago is judged by what the key is now.
+func TestRenew(t *testing.T) {
+	ctx := context.Background()
+	kr, clock := newKeyring(t)
+	sealer := newSealer(t)
+	key, secret, err := kr.Create(ctx, keyring.Key{Name: "export", ExpiresAt: clock.Now().Add(time.Hour)}, keyring.Issue{Kind: keyring.KindSharedSecret, Sealer: sealer})
+	if err != nil {
+		t.Fatal(err)
+	}
+	proven, _, err := kr.VerifySigned(key.ID, sealer, holds(t, secret.Reveal()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := func(verdict keyring.Verdict) {
+		t.Helper()
+		if now, got := kr.Renew(proven); got != verdict || now.IsZero() != (verdict == keyring.Unknown) {
+			t.Errorf("verdict %d, want %d", got, verdict)
+		}
+	}
+	want(keyring.InForce)
+	if _, _, err := kr.AddCredential(ctx, key.ID, keyring.AnyRevision, keyring.Issue{}); err != nil {
+		t.Fatal(err)
+	}
+	want(keyring.InForce)
+	if _, err := kr.EndCredential(ctx, key.ID, keyring.AnyRevision, 1); err != nil {
+		t.Fatal(err)
+	}
+	want(keyring.Ended)
+	clock.Set(clock.Now().Add(time.Hour))
+	want(keyring.Ended)
+	if _, err := kr.Revoke(ctx, key.ID, keyring.AnyRevision); err != nil {
+		t.Fatal(err)
+	}
+	want(keyring.Revoked)
+	if _, err := kr.Delete(ctx, key.ID, keyring.AnyRevision); err != nil {
+		t.Fatal(err)
+	}
+	want(keyring.Unknown)
+}
+
 func TestPublicKey(t *testing.T) {
 	ctx := context.Background()
 	kr, _ := newKeyring(t)

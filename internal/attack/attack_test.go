@@ -87,6 +87,7 @@ var classes = [][]attack{
 	exhaustion,
 	trail,
 	limits,
+	tells,
 }
 
 // TestAttack runs every case against a server of its own class. Whatever a case
