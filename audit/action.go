@@ -86,13 +86,6 @@ func (a Action) Draft(ctx context.Context, now time.Time) Draft {
 	return d
 }
 
-func marshal(v any) []byte {
-	b, err := json.Marshal(v)
-	if err != nil {
-		panic(err) // a value of a type that JSON does not have: a fault of the program
-	}
-	return b
-}
 
 // About is what entries of both trails are chosen by.
 type About struct {

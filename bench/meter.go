@@ -32,8 +32,12 @@ func variants(keys int) []*pair {
 		{name: "all keys in turn, respond", base: "respond", variant: "key, respond", status: ok, keys: keys},
 		{name: "unknown keys, 401", base: "respond", variant: "key, respond", status: unauthorized, first: keys, keys: keys},
 		{name: "Hawk, respond", base: "respond", variant: "key, respond", status: ok, signed: true},
+		{name: "lockout, respond", base: "respond", variant: "lockout", status: ok, keys: 1},
+		{name: "lockout, key, org limit, respond", base: "respond", variant: "fewer layers", status: ok, keys: 1},
+		{name: "all layers, respond", base: "respond", variant: "layers", status: ok, keys: 1},
 		{name: "noise: proxy", base: "proxy", variant: "proxy twin", status: ok, keys: 1},
 		{name: "one key, proxy", base: "proxy", variant: "key, proxy", status: ok, keys: 1},
+		{name: "all layers, proxy", base: "proxy", variant: "layers, proxy", status: ok, keys: 1},
 		{name: "forward_auth, respond", base: "respond", variant: "forward_auth", status: ok, keys: 1},
 		{name: "forward_auth, proxy", base: "proxy", variant: "forward, proxy", status: ok, keys: 1},
 	}

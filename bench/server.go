@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"strings"
 
+	_ "github.com/mholt/caddy-ratelimit" // of whole stacks
+
 	"github.com/caddyserver/caddy/v2"
 
 	"github.com/caddy-apikey/caddy-apikey/internal/rig"
@@ -23,6 +25,30 @@ const guard = `@read method GET HEAD
 		require @write contacts:write
 	}`
 
+// The layers around the key, of which none is reached: so many requests do not
+// come in a second. A deny list goes in front of them.
+const (
+	lockout = `lockout {
+		on request 65534 in 1s
+		on refused 20 in 1m
+		on 429 1000 in 1m
+	}`
+	addressLimit = `rate_limit {
+		zone address {
+			key {client_ip}
+			events 1000000
+			window 1s
+		}
+	}`
+	orgLimit = `rate_limit {
+		zone org {
+			key {http.api_key.org_or_caller}
+			events 1000000
+			window 1s
+		}
+	}`
+)
+
 const respond = "respond `" + answerText + "`"
 
 // siteTexts has the inside of every site. Twins are equal, to show the noise.
@@ -30,6 +56,10 @@ var siteTexts = map[string]string{
 	"respond":        respond,
 	"respond twin":   respond,
 	"key, respond":   guard + "\n\t" + respond,
+	"lockout":        lockout + "\n\t" + respond,
+	"layers":         lockout + "\n\troute {\n\t" + addressLimit + "\n\t" + guard + "\n\t" + orgLimit + "\n\t" + respond + "\n\t}",
+	"fewer layers":   lockout + "\n\t" + guard + "\n\t" + orgLimit + "\n\t" + respond,
+	"layers, proxy":  lockout + "\n\troute {\n\t" + addressLimit + "\n\t" + guard + "\n\t" + orgLimit + "\n\treverse_proxy {$UPSTREAM}\n\t}",
 	"proxy":          "reverse_proxy {$UPSTREAM}",
 	"proxy twin":     "reverse_proxy {$UPSTREAM}",
 	"key, proxy":     guard + "\n\treverse_proxy {$UPSTREAM}",

@@ -63,6 +63,11 @@ type App struct {
 	// Default: 90 days.
 	UnusedAfter caddy.Duration `json:"unused_after,omitempty"`
 
+	// What use of a key is unusual: an event tells of it, and the key can be
+	// suspended. Default: nothing is.
+	Anomaly *Anomaly `json:"anomaly,omitempty"`
+
+	ctx    caddy.Context
 	store  storeOpener
 	roles  keyring.Roles
 	tiers  map[string]tierLimits
@@ -75,6 +80,8 @@ type App struct {
 
 	serverLogger *zap.Logger // of Caddy's server
 	guarded      []*guardedServer
+
+	askingLimiters []caddy.Module // rate limit handlers that match by the key
 
 	held       bool // a reference of the pool is ours to give back
 	keyring    atomic.Pointer[keyring.Keyring]
@@ -114,6 +121,7 @@ func (*App) CaddyModule() caddy.ModuleInfo {
 // Provision checks the configuration. It touches no store, except to share one
 // that is open in this process already.
 func (a *App) Provision(ctx caddy.Context) error {
+	a.ctx = ctx
 	a.logger = ctx.Logger()
 	a.serverLogger = ctx.Logger(httpModule)
 	a.auditLogger = a.serverLogger.Named(auditLogName)
@@ -166,7 +174,7 @@ func (a *App) Provision(ctx caddy.Context) error {
 }
 
 // Start opens the store and reads the keys, unless Provision found them in
-// memory, and warns of logs that would show keys.
+// memory, and warns of logs that would show keys, and of limits without one.
 func (a *App) Start() error {
 	if err := a.open(); err != nil {
 		return err
@@ -187,6 +195,7 @@ func (a *App) Start() error {
 	a.announcer.begin()
 	a.steward = a.startSteward()
 	a.checkLogs()
+	a.checkZones()
 	return nil
 }
 

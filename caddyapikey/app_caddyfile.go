@@ -45,6 +45,11 @@ func parseGlobalOption(d *caddyfile.Dispenser, existing any) (any, error) {
 //	    expiry_warning <duration>|off
 //	    recent_use <duration>|off
 //	    unused_after <duration>|off
+//	    anomaly {
+//	        addresses <number> in <duration>
+//	        surge <factor>x over <duration> [min <number>]
+//	        suspend
+//	    }
 //	}
 //
 // Durations take the units of Caddy and y, a year of 365 days.
@@ -133,11 +138,13 @@ func (a *App) unmarshalOption(d *caddyfile.Dispenser, option string) error {
 		return unmarshalNotice(d, option, &a.RecentUse, "24h")
 	case "unused_after":
 		return unmarshalNotice(d, option, &a.UnusedAfter, "90d")
+	case "anomaly":
+		return a.unmarshalAnomaly(d)
 	default:
 		if hint := globalHint(option); hint != "" {
-			return d.Errf("%s: %s", option, hint)
+			return d.Err(hinted(option, hint))
 		}
-		return d.Errf("unknown option %q: write store, token_prefix, role, tier, master_key, retain, expiry_warning, recent_use or unused_after", option)
+		return d.Errf("unknown option %q: write store, token_prefix, role, tier, master_key, retain, expiry_warning, recent_use, unused_after or anomaly", option)
 	}
 	return nil
 }

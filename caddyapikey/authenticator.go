@@ -71,7 +71,7 @@ func (a *Authenticator) Authenticate(w http.ResponseWriter, r *http.Request) (ca
 	}
 	strip(r, d.found, a.handler.From)
 	stripOriginal(r, d.found)
-	a.handler.protectCaches(w.Header(), a.handler.introduce(r, d.key, used.call.RequestID), &d)
+	a.handler.protectCaches(w.Header(), a.handler.introduce(r, &identity{key: d.key, request: used.call.RequestID}), &d)
 	return caddyauth.User{ID: d.key.ID(), Metadata: map[string]string{
 		"name":  d.key.Name(),
 		"org":   d.key.Org(),

@@ -134,7 +134,7 @@ func (hd *Handler) unmarshalLine(h httpcaddyfile.Helper) error {
 		return hd.unmarshalRule(h)
 	default:
 		if hint := optionHint(option); hint != "" {
-			return h.Errf("%s: %s", option, hint)
+			return h.Err(hinted(option, hint))
 		}
 		return h.Errf("unknown option %q: write require, public, optional, name, from, forward, mode, errors, relax, cors, keep_credential, realm or signature", option)
 	}

@@ -23,7 +23,7 @@ func init() {
 		h.Next()
 		return nil, h.Err("api_keys belongs to the global options, at the top of the Caddyfile; the directive of a site is named api_key")
 	})
-	httpcaddyfile.RegisterDirectiveOrder("api_keys", httpcaddyfile.After, "api_key")
+	httpcaddyfile.RegisterDirectiveOrder("api_keys", httpcaddyfile.After, "try_files")
 }
 
 // foreignHint is optionHint for words of other products, and for those that
@@ -79,6 +79,14 @@ func foreignHint(word string) string {
 // repeated. No word of ours is as long and has a digit.
 func mayBeKey(word string) bool {
 	return keyring.IsToken(word, keyring.DefaultTokenPrefix) || len(word) >= 16 && strings.ContainsAny(word, "0123456789")
+}
+
+// hinted is the message for a word in the wrong place.
+func hinted(word, hint string) string {
+	if mayBeKey(word) {
+		return hint
+	}
+	return word + ": " + hint
 }
 
 // pathHint says what is wrong with a pattern that Caddy's matcher path takes and

@@ -10,8 +10,6 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
-
-	"github.com/caddy-apikey/caddy-apikey/keyring"
 )
 
 func init() {
@@ -43,6 +41,8 @@ const (
 // `{http.api_key.credential}` | the number of the credential that was used
 // `{http.api_key.request_id}` | the request's id in the list of calls and in the trail
 // `{http.api_key.meta.*}` | its metadata, or its org's
+// `{http.api_key.caller}` | the key's id, or `anonymous:` and the client's address (IPv6: /64); for limits
+// `{http.api_key.org_or_caller}` | `org:` and its org, or if it has none, the caller
 //
 // and `handle_errors` routes, with `errors caddy`: `{http.api_key.reason}` and
 // `{http.api_key.required_scope}`.
@@ -219,14 +219,14 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 func (h *Handler) serve(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler, d *decision, a *account) error {
 	if d.public {
 		h.withhold(r)
-		h.introduce(r, keyring.Proven{}, 0)
+		h.introduceNobody(r, d)
 		return next.ServeHTTP(w, r)
 	}
 	if h.CORS {
 		w = allowOrigin(w, r, h.app.Keyring())
 	}
 	if d.why != nil {
-		return next.ServeHTTP(a.meter(w, h.introduce(r, keyring.Proven{}, 0)), r)
+		return next.ServeHTTP(a.meter(w, h.introduceNobody(r, d)), r)
 	}
 	if !d.key.IsZero() && !h.KeepCredential && h.Mode == modeEnforce {
 		if d.signed != nil {
@@ -237,7 +237,11 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request, next caddyhttp.H
 		}
 	}
 	h.warnOfEnd(r, d, a)
-	meter := h.introduce(r, d.key, a.call.RequestID)
+	id := &identity{key: d.key, request: a.call.RequestID}
+	if d.key.IsZero() {
+		id.addr = d.client(r)
+	}
+	meter := h.introduce(r, id)
 	h.protectCaches(w.Header(), meter, d)
 	w = a.meter(w, meter)
 	if d.signed == nil {

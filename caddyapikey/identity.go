@@ -3,6 +3,7 @@ package caddyapikey
 import (
 	"fmt"
 	"net/http"
+	"net/netip"
 	"strconv"
 	"strings"
 
@@ -33,22 +34,28 @@ const identityKey = "\x00api_key"
 // are empty, instead of standing as they are written.
 type identity struct {
 	key     keyring.Proven
-	request uint64 // its number in the record of use, 0 if there is none
+	addr    netip.Addr // of a client without a key, the zero Addr if it is not known
+	request uint64     // its number in the record of use, 0 if there is none
 	answer  answerMeter
+}
+
+// introduceNobody makes known that the request passes without a key.
+func (h *Handler) introduceNobody(r *http.Request, d *decision) *answerMeter {
+	return h.introduce(r, &identity{addr: d.client(r)})
 }
 
 // introduce makes the key, or nobody, known to the handlers behind us and, as
 // configured, to the upstream. It returns a meter for the answer.
-func (h *Handler) introduce(r *http.Request, key keyring.Proven, request uint64) *answerMeter {
+func (h *Handler) introduce(r *http.Request, now *identity) *answerMeter {
 	repl := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
 	known, _ := repl.Get(identityKey)
 	id, again := known.(*identity)
 	var meter *answerMeter
 	if again {
-		id.key, id.request = key, request // a second handler decided anew
+		id.key, id.addr, id.request = now.key, now.addr, now.request // a second handler decided anew
 		meter = new(answerMeter)
 	} else {
-		id = &identity{key: key, request: request}
+		id = now
 		meter = &id.answer
 		repl.Map(id.placeholder)
 	}
@@ -72,7 +79,33 @@ func (id *identity) placeholder(name string) (any, bool) {
 	if !ours {
 		return nil, false
 	}
+	switch field {
+	case "caller":
+		return id.caller(), true
+	case "org_or_caller":
+		if org := id.org(); org != "" {
+			return "org:" + org, true // an org may be called like a key
+		}
+		return id.caller(), true
+	}
 	return id.field(field)
+}
+
+// caller names who is to be counted as one: the key, or all who have none at one
+// place. It is never empty, so that strangers do not share one limit, which each
+// could use up for all.
+func (id *identity) caller() string {
+	if id.key.IsZero() {
+		return "anonymous:" + usage.PlaceOf(id.addr).String()
+	}
+	return id.key.ID()
+}
+
+func (id *identity) org() string {
+	if id.key.IsZero() {
+		return ""
+	}
+	return id.key.Org()
 }
 
 // field returns one thing about the key; false if there is no such field.

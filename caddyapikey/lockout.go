@@ -27,8 +27,9 @@ func init() {
 //
 // It counts what this server refuses: the refusals of the api_key handler, and
 // the errors that handlers return, such as the 429 of rate_limit, the 401 of
-// basic_auth and whatever `error` says. What an upstream answers is never
-// counted, nor a response that a handler such as `respond` writes itself.
+// basic_auth and whatever `error` says; or every request, whatever becomes of it.
+// What an upstream answers is never counted, nor a response that a handler such
+// as `respond` writes itself.
 //
 // Handlers of one name share counts and locks, over all sites and routes.
 // Locks survive reloads and restarts.
@@ -65,11 +66,12 @@ type Lockout struct {
 
 // LockoutRule locks an address after a number of outcomes within some time.
 type LockoutRule struct {
-	// What counts: a status from 400 to 599, or `refused` for API keys and
-	// signatures that were sent and refused with 401.
+	// What counts: a status from 400 to 599, `refused` for API keys and
+	// signatures that were sent and refused with 401, or `request` for every
+	// request.
 	Outcome string `json:"outcome"`
 
-	// How many lock the address.
+	// How many lock the address; of requests how many are let pass before.
 	Limit int `json:"limit"`
 
 	// Within what time, up to 24 hours.
@@ -151,14 +153,17 @@ func (h *Lockout) settings() (s lockoutSettings, err error) {
 	return s, err
 }
 
-// parseOutcome reads a status, or the word refused.
+// parseOutcome reads a status, or the word refused or request.
 func parseOutcome(s string) (lockout.Outcome, error) {
-	if s == lockout.Refused.String() {
+	switch s {
+	case lockout.Refused.String():
 		return lockout.Refused, nil
+	case lockout.Request.String():
+		return lockout.Request, nil
 	}
 	status, err := strconv.ParseUint(s, 10, 16)
 	if err != nil || status < 400 || status > 599 {
-		return 0, fmt.Errorf("on %q: write `refused`, or a status from 400 to 599", s)
+		return 0, fmt.Errorf("on %q: write `request`, `refused`, or a status from 400 to 599", s)
 	}
 	return lockout.Outcome(status), nil
 }
@@ -179,6 +184,14 @@ func (h *Lockout) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	}
 	if !h.enter(r) {
 		return next.ServeHTTP(w, r) // counted by one of the same name in front
+	}
+	if h.state.counted(lockout.Request) {
+		h.count(r, lockout.Request)
+		// Also if it was another request that locked the address meanwhile: of those
+		// that come at once no more than the limit are let pass.
+		if left := guard.Remaining(addr); left > 0 && known && !h.state.exempts(addr) {
+			return h.refuse(w, r, addr, left)
+		}
 	}
 	err = next.ServeHTTP(w, r)
 	if err != nil {

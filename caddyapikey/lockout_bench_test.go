@@ -10,10 +10,12 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/caddy-apikey/caddy-apikey/lockout"
 )
 
 // newLockoutCall provisions a handler, and a request from 192.0.2.1.
-func newLockoutCall(tb testing.TB) (*Lockout, *nopWriter, *http.Request) {
+func newLockoutCall(tb testing.TB, on ...LockoutRule) (*Lockout, *nopWriter, *http.Request) {
 	tb.Helper()
 	tb.Setenv("XDG_DATA_HOME", tb.TempDir())
 	off := false
@@ -24,7 +26,7 @@ func newLockoutCall(tb testing.TB) (*Lockout, *nopWriter, *http.Request) {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	h := &Lockout{Name: "bench"}
+	h := &Lockout{Name: "bench", On: on}
 	if err := h.Provision(ctx); err != nil {
 		tb.Fatal(err)
 	}
@@ -71,6 +73,27 @@ func BenchmarkLockout(b *testing.B) {
 	serve("locked", h, w, r)
 }
 
+// BenchmarkLockoutRequest is what a request costs that is counted as one, of a
+// thousand addresses in turn.
+func BenchmarkLockoutRequest(b *testing.B) {
+	h, w, r := newLockoutCall(b, LockoutRule{"request", lockout.MaxLimit - 1, caddy.Duration(time.Second)})
+	vars := r.Context().Value(caddyhttp.VarsCtxKey).(map[string]any)
+	addrs := make([]any, 1000)
+	for i := range addrs {
+		addrs[i] = host4(uint32(i)).String()
+	}
+	i := 0
+	b.ReportAllocs()
+	for b.Loop() {
+		delete(vars, lockoutsVar)
+		vars[caddyhttp.ClientIPVarKey] = addrs[i%len(addrs)]
+		i++
+		if err := h.ServeHTTP(w, r, nopHandler{}); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
 // host4 returns one of 2^24 addresses.
 func host4(i uint32) netip.Addr {
 	var addr [4]byte
@@ -78,9 +101,9 @@ func host4(i uint32) netip.Addr {
 	return netip.AddrFrom4(addr)
 }
 
-// A request that passes costs no allocation.
+// A request that passes costs no allocation, also if it is counted.
 func TestLockoutAllocations(t *testing.T) {
-	h, w, r := newLockoutCall(t)
+	h, w, r := newLockoutCall(t, LockoutRule{"request", 60000, caddy.Duration(time.Hour)})
 	vars := r.Context().Value(caddyhttp.VarsCtxKey).(map[string]any)
 	if got := testing.AllocsPerRun(1000, func() {
 		delete(vars, lockoutsVar)

@@ -33,7 +33,7 @@ func parseLockout(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error) {
 //
 //	lockout {
 //	    name   <name>
-//	    on     <status>|refused <number> in <duration>
+//	    on     <status>|refused|request <number> in <duration>
 //	    lock   <duration>
 //	    grow   <factor> <duration>
 //	    exempt <address|range|private_ranges...>
@@ -172,6 +172,8 @@ func lockoutHint(word string) string {
 		return "lockout counts client addresses; how many bits of them says `prefix 32 64`"
 	case "zone", "rate_limit":
 		return "belongs to the directive rate_limit, whose 429s lockout counts with `on 429 1000 in 1m`"
+	case "requests":
+		return "write `on request 1000 in 1m`"
 	case "trusted_proxies":
 		return "belongs to the global options: write it into `servers { … }` at the top of the Caddyfile"
 	}

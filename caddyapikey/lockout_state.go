@@ -117,7 +117,7 @@ func (s *lockoutState) warnOfProxy(r *http.Request, addr netip.Addr) {
 	}
 	trusted, _ := caddyhttp.GetVar(r.Context(), caddyhttp.TrustedProxyVarKey).(bool)
 	if !trusted && s.warned.CompareAndSwap(false, true) {
-		s.app.logger.Warn("refused requests of a private address that name another client are counted for that address; if it is a proxy, set trusted_proxies in the global options (servers), or all of its clients are locked as one",
+		s.app.logger.Warn("requests of a private address that name another client are counted for that address; if it is a proxy, set trusted_proxies in the global options (servers), or all of its clients are locked as one",
 			zap.String("lockout", s.name), zap.String("client", textOf(addr)))
 	}
 }

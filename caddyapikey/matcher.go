@@ -48,6 +48,7 @@ func (m *Matcher) Provision(ctx caddy.Context) error {
 		return err
 	}
 	m.app = app.(*App)
+	m.app.zonesAskedFor(ctx)
 	return nil
 }
 

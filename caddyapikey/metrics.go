@@ -22,7 +22,7 @@ import (
 var metrics = newCollector()
 
 type collector struct {
-	decisions, keys, credentials, orgs, damaged, revision, age, degraded, generation, useAge, lostCalls, carriers *prometheus.Desc
+	decisions, keys, credentials, orgs, damaged, revision, age, degraded, generation, useAge, lostCalls, carriers, unwatched *prometheus.Desc
 
 	commits      prometheus.Histogram
 	commitErrors *prometheus.CounterVec
@@ -51,6 +51,7 @@ func newCollector() *collector {
 		useAge:      desc("use_age_seconds", "Time since the record of use was written to last, or found nothing to write."),
 		lostCalls:   desc("calls_lost_total", "Calls that are not in the list of calls because too many came at once; they are counted nevertheless."),
 		carriers:    desc("limit_carriers", "Keys, and orgs, of which it is counted what they spend of their limits.", "kind"),
+		unwatched:   desc("anomaly_forgotten_total", "Times that a key's use was forgotten while it was looked at for anomalies, because too many keys were in use."),
 		generation:  desc("config_generation", "How many configurations with API keys the process has started."),
 		commits: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name:    "caddy_api_keys_store_commit_duration_seconds",
@@ -65,7 +66,7 @@ func newCollector() *collector {
 	for _, e := range commitFaults {
 		c.commitErrors.WithLabelValues(e.name)
 	}
-	for _, name := range []string{eventRefused, eventExposed, eventEnding, eventNewAddress, eventAuditDown, eventLimit} {
+	for _, name := range []string{eventRefused, eventExposed, eventEnding, eventNewAddress, eventAuditDown, eventLimit, eventAnomaly} {
 		for _, result := range []string{eventEmitted, eventSuppressed, eventDropped, eventPanicked} {
 			eventCounts.WithLabelValues(name, result)
 		}
@@ -97,11 +98,12 @@ func (c *collector) committed(took time.Duration, err error) {
 
 // Describe implements prometheus.Collector.
 func (c *collector) Describe(out chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{c.decisions, c.keys, c.credentials, c.orgs, c.damaged, c.revision, c.age, c.degraded, c.generation, c.useAge, c.lostCalls, c.carriers} {
+	for _, d := range []*prometheus.Desc{c.decisions, c.keys, c.credentials, c.orgs, c.damaged, c.revision, c.age, c.degraded, c.generation, c.useAge, c.lostCalls, c.carriers, c.unwatched} {
 		out <- d
 	}
 	c.commits.Describe(out)
 	c.commitErrors.Describe(out)
+	anomalyCounts.Describe(out)
 	auditMetrics.Describe(out)
 }
 
@@ -112,6 +114,7 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 	}
 	c.commits.Collect(out)
 	c.commitErrors.Collect(out)
+	anomalyCounts.Collect(out)
 	auditMetrics.Collect(out)
 
 	app := activeApp()
@@ -148,6 +151,7 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 		written, _ := u.Health()
 		gauge(c.useAge, time.Since(written).Seconds())
 		out <- prometheus.MustNewConstMetric(c.lostCalls, prometheus.CounterValue, float64(u.Lost()))
+		out <- prometheus.MustNewConstMetric(c.unwatched, prometheus.CounterValue, float64(u.watch.Forgotten()))
 		auditMetrics.collectRecord(out, u)
 	}
 	for _, reason := range append(slices.Clip(keyring.FaultReasons), faultUse, faultAudit, faultQuotas) {

@@ -1,6 +1,7 @@
 package caddyapikey
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -34,6 +35,39 @@ type nonces struct {
 
 // ring returns nil while the app is not running.
 func (n *nonces) ring() *pooledRing { return n.open.Load() }
+
+// spend spends a nonce of a signature that a handler with this window let in. A
+// sender can choose between handlers by what no signature covers, such as a
+// header. So the rings of all windows come to know of it, in one order, of which
+// the first decides who of several is first.
+func (a *App) spend(own *nonces, key string, second int64, nonce string, now time.Time) error {
+	result := errNoRing
+	for _, n := range a.rings {
+		ring := n.ring()
+		if ring == nil {
+			return errNoRing
+		}
+		use := ring.Note
+		if n == own {
+			use, result = ring.Use, nil
+		}
+		if err := use(key, second, nonce, now); err != nil {
+			return err
+		}
+	}
+	return result
+}
+
+// errNoRing says that the app is not running.
+var errNoRing = errors.New("used nonces are not known")
+
+// spent reports whether a nonce is known to have been spent.
+func (a *App) spent(key string, second int64, nonce string) bool {
+	return slices.ContainsFunc(a.rings, func(n *nonces) bool {
+		ring := n.ring()
+		return ring != nil && ring.Spent(key, second, nonce)
+	})
+}
 
 // pooledRing makes a ring a value of the pool.
 type pooledRing struct {
@@ -86,6 +120,7 @@ func (a *App) nonces(window time.Duration) *nonces {
 	}
 	n := &nonces{window: window}
 	a.rings = append(a.rings, n)
+	slices.SortFunc(a.rings, func(a, b *nonces) int { return cmp.Compare(b.window, a.window) })
 	if _, open := nonceRings.References(a.ringKey(n)); open && a.Keyring() != nil {
 		// On a reload requests may come in before Start.
 		_ = a.openRing(n, a.Keyring()) // Start tries again, and tells

@@ -77,7 +77,7 @@ var (
 
 // lockedOut answers requests of addresses that are locked. Its name is that of
 // draft-ietf-httpapi-ratelimit-headers.
-var lockedOut = &refusal{"abnormal-usage-detected", http.StatusTooManyRequests, "Address locked", "Too many requests from this address were refused. It is locked for a while; see Retry-After.", false}
+var lockedOut = &refusal{"abnormal-usage-detected", http.StatusTooManyRequests, "Address locked", "This address sent too many requests, or too many that were refused. It is locked for a while; see Retry-After.", false}
 
 // refusalOf maps the keyring's verdict.
 func refusalOf(v keyring.Verdict) *refusal {

@@ -58,7 +58,7 @@ func (hd *Handler) unmarshalRule(h httpcaddyfile.Helper) error {
 func (hd *Handler) unmarshalCondition(h httpcaddyfile.Helper, access string, rule *Rule) error {
 	condition := h.Val()
 	if hint := conditionHint(condition); hint != "" {
-		return h.Errf("%s: %s", condition, hint)
+		return h.Err(hinted(condition, hint))
 	}
 	if access != accessRequire && condition != "name" && condition != "data" {
 		return h.Errf("%s in a %s rule: only name and data are possible there", condition, access)

@@ -3,7 +3,6 @@ package caddyapikey
 import (
 	"errors"
 	"net/http"
-	"strconv"
 	"strings"
 	"time"
 
@@ -117,6 +116,8 @@ func whySigned(err error) *refusal {
 		return noncesFull
 	case errors.Is(err, hmacsig.ErrNonceUnknown):
 		return nonceUnknown
+	case errors.Is(err, errNoRing):
+		return notReady
 	}
 	return badSignature
 }
@@ -129,19 +130,21 @@ func (h *Handler) settle(r *http.Request, d *decision) *refusal {
 	if !once {
 		return h.verifyBody(r, d)
 	}
-	credential := d.key.ID() + "/" + strconv.FormatUint(uint64(d.key.Credential()), 10)
+	// By key, not by credential: two of them may have one public key, and a key
+	// must not get more room for having more of them.
+	key := d.key.ID()
 	// Who captured a request must not have many copies of it wait for their body.
-	if ring := h.nonces.ring(); ring != nil && ring.Spent(credential, second, nonce) {
+	if h.app.spent(key, second, nonce) {
 		return replayed
 	}
 	if why := h.verifyBody(r, d); why != nil {
 		return why
 	}
-	kr, ring := h.app.Keyring(), h.nonces.ring()
-	if kr == nil || ring == nil {
+	kr := h.app.Keyring()
+	if kr == nil {
 		return notReady
 	}
-	if err := ring.Use(credential, second, nonce, kr.Now()); err != nil {
+	if err := h.app.spend(h.nonces, key, second, nonce, kr.Now()); err != nil {
 		return whySigned(err)
 	}
 	return nil

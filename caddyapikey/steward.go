@@ -45,6 +45,9 @@ func (a *App) startSteward() *steward {
 	s := &steward{app: a, stop: cancel}
 	s.every(ctx, idleCheck, idleCheck, s.endIdle)
 	s.every(ctx, purgeCheck, purgeCheck, s.purge)
+	if a.Anomaly != nil {
+		s.every(ctx, anomalyCheck, anomalyCheck, s.anomalies)
+	}
 	s.every(ctx, firstVerify, noticeCheck, s.verifyTrail)
 	s.every(ctx, purgeCheck, purgeCheck, s.purgeTrail)
 	// Not anew with each reload.

@@ -63,6 +63,11 @@ func (a *App) provisionRecords() error {
 	if a.Retain.LastCalls == 0 {
 		a.Retain.LastCalls = usage.DefaultLastCalls
 	}
+	if a.Anomaly != nil {
+		if err := a.Anomaly.validate(); err != nil {
+			return err
+		}
+	}
 	if a.Retain.LastCalls < 0 || a.Retain.LastCalls > maxLastCalls {
 		return fmt.Errorf("retain last_calls: %d is outside 1 to %d", a.Retain.LastCalls, maxLastCalls)
 	}
@@ -87,6 +92,9 @@ type useRecord struct {
 	store  usage.Store
 	logger *zap.Logger
 	told   atomic.Int64 // when all keys were looked at last, in Unix nanoseconds
+
+	watch   *usage.Watch
+	judging sync.Mutex // held while suspects of the watch are looked at
 
 	trail    audit.CallTrail // nil if the store has none
 	auditing auditing
@@ -138,11 +146,11 @@ func (a *App) openUseRecord() error {
 		if err != nil {
 			return nil, err
 		}
-		u := &useRecord{store: store, logger: a.logger}
+		u := &useRecord{store: store, logger: a.logger, watch: usage.NewWatch()}
 		if u.trail, _ = store.(audit.CallTrail); u.trail != nil {
 			u.resume(time.Now())
 		}
-		u.Recorder = usage.NewRecorder(store, usage.Options{Scrub: scrubSecrets, LastCalls: a.Retain.LastCalls, Added: tellNewPlaces})
+		u.Recorder = usage.NewRecorder(store, usage.Options{Scrub: scrubSecrets, LastCalls: a.Retain.LastCalls, Added: tellNewPlaces, Written: u.watch.Note})
 		return u, nil
 	})
 	if err != nil {
@@ -152,8 +160,8 @@ func (a *App) openUseRecord() error {
 	return nil
 }
 
-// keepAnew has the record of use keep what this configuration says, which may
-// have found it open. It is called when the configuration runs: what one that is
+// keepAnew has the record of use keep, and look for, what this configuration says,
+// which may have found it open. It is called when the configuration runs: what one that is
 // refused says must not throw anything away.
 func (a *App) keepAnew() {
 	if a.trailLog != nil {
@@ -168,6 +176,7 @@ func (a *App) keepAnew() {
 		store.SetKeep(keep)
 	}
 	u.SetLastCalls(keep.Last)
+	u.watch.Set(a.Anomaly.unusual())
 }
 
 // scrubRules is for what clients send that is kept.

@@ -89,7 +89,7 @@ func TestExampleOfEvents(t *testing.T) {
 func TestTableOfEvents(t *testing.T) {
 	documented := rows(section(read(t, "observability.md"), "## Events"))
 	real := firsts(read(t, "../adminapi/routes.go"), `event: "(\w+)"`)
-	for _, file := range []string{"announcer", "ending", "steward", "lockout_events", "spend"} {
+	for _, file := range []string{"announcer", "ending", "steward", "anomaly", "lockout_events", "spend"} {
 		real = append(real, firsts(read(t, "../caddyapikey/"+file+".go"), `(?m)^(?:const |\t)event[A-Z]\w+ += "(api_\w+)"`)...)
 	}
 	slices.Sort(documented)

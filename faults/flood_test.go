@@ -18,19 +18,37 @@ import (
 	"time"
 )
 
-// flood sends requests with keys that are none, each another one, on eight
-// connections: rate a second in all, or as fast as it gets answers for 0. It
-// returns the number of answers, and of those that do not have the status want.
-func flood(addr string, want, rate int, duration time.Duration) (answers, wrong int64, err error) {
+// flooding is a flood of requests with keys that are none, each another one.
+type flooding struct {
+	addr     string
+	want     int // the status that each must get
+	rate     int // a second in all; 0: as fast as answers come
+	duration time.Duration
+	most     int64 // requests, 0 for as many as fit into the duration
+	from     int64 // addresses that a trusted proxy names in turn, 0 for none
+}
+
+// client returns the header line of a request, "" for none.
+func (f flooding) client(number int64) string {
+	if f.from == 0 {
+		return ""
+	}
+	i := number % f.from
+	return fmt.Sprintf("X-Forwarded-For: 10.%d.%d.%d\r\n", i>>16, i>>8&255, i&255)
+}
+
+// flood floods on eight connections. It returns the number of answers, and of
+// those that do not have the status.
+func flood(f flooding) (answers, wrong int64, err error) {
 	const conns = 8
-	ctx, cancel := context.WithTimeout(context.Background(), duration)
+	ctx, cancel := context.WithTimeout(context.Background(), f.duration)
 	defer cancel()
-	var total, bad atomic.Int64
+	var sent, total, bad atomic.Int64
 	errs := make([]error, conns)
 	var wg sync.WaitGroup
 	for i := range conns {
 		wg.Go(func() {
-			conn, err := net.DialTimeout("tcp", addr, 5*time.Second)
+			conn, err := net.DialTimeout("tcp", f.addr, 5*time.Second)
 			if err != nil {
 				errs[i] = err
 				return
@@ -39,15 +57,19 @@ func flood(addr string, want, rate int, duration time.Duration) (answers, wrong 
 			in := bufio.NewReader(conn)
 			begun := time.Now()
 			for n := 0; ctx.Err() == nil; n++ {
-				if rate > 0 {
-					time.Sleep(time.Until(begun.Add(time.Duration(n) * time.Second * conns / time.Duration(rate)))) // the rate
+				number := sent.Add(1)
+				if f.most > 0 && number > f.most {
+					return
+				}
+				if f.rate > 0 {
+					time.Sleep(time.Until(begun.Add(time.Duration(n) * time.Second * conns / time.Duration(f.rate)))) // the rate
 				}
 				token := tokenOf(1<<40 + rand.IntN(1<<40)) // of the right form
 				if n%2 == 1 {
 					token = token[:20] + "!" + token[20:40]
 				}
 				_ = conn.SetDeadline(time.Now().Add(10 * time.Second))
-				if _, errs[i] = fmt.Fprintf(conn, "GET /v1/contacts HTTP/1.1\r\nHost: %s\r\nAuthorization: Bearer %s\r\n\r\n", addr, token); errs[i] != nil {
+				if _, errs[i] = fmt.Fprintf(conn, "GET /v1/contacts HTTP/1.1\r\nHost: %s\r\nAuthorization: Bearer %s\r\n%s\r\n", f.addr, token, f.client(number)); errs[i] != nil {
 					return
 				}
 				resp, err := http.ReadResponse(in, nil)
@@ -59,7 +81,7 @@ func flood(addr string, want, rate int, duration time.Duration) (answers, wrong 
 					return
 				}
 				total.Add(1)
-				if resp.StatusCode != want {
+				if resp.StatusCode != f.want {
 					bad.Add(1)
 				}
 			}
@@ -91,24 +113,65 @@ func (s *server) probe(ctx context.Context, token string) (took []time.Duration,
 	return took, wrong
 }
 
+// layers is a site with everything that looks at an address, and a limit behind
+// the key. No address of the flood reaches a limit: the tables are what counts.
+const layers = `lockout {
+		on request 60000 in 1m
+		on refused 100 in 1m
+	}
+	@read method GET HEAD
+	api_key {
+		require @read contacts:read
+	}
+	rate_limit {
+		zone org {
+			key {http.api_key.org_or_caller}
+			events 100000
+			window 1s
+		}
+	}
+	respond "ok"`
+
 // TestFlood floods the server with keys that are none. What it costs the users
 // of good keys is compared with a flood of the same number of requests to a
 // site without keys: what is left is the part of the keys, not that of a busy
 // machine. The two floods take turns.
 func TestFlood(t *testing.T) {
-	const id = "R22"
 	s := newServer(t)
+	s.underFlood("R22", "flood of unknown and malformed keys", flooding{duration: time.Duration(amount(1, 30)) * time.Second})
+}
+
+// TestFloodOfAddresses is TestFlood with a hundred thousand addresses, behind a
+// lockout that counts all of them.
+func TestFloodOfAddresses(t *testing.T) {
+	s := newLayeredServer(t)
+	requests, addresses := int64(amount(10_000, 1_000_000)), int64(amount(1_000, 100_000))
+	s.underFlood("R34", fmt.Sprintf("flood of %d such keys from %d addresses, lockout and rate_limit on", requests, addresses),
+		flooding{duration: 10 * time.Minute, most: requests, from: addresses})
+}
+
+func newLayeredServer(t *testing.T) *server {
+	s := newServer(t)
+	s.writeConfig(strings.Replace(s.caddyfile(layers, ""), "servers {", "servers {\n\t\ttrusted_proxies static 127.0.0.0/8\n\t\ttrusted_proxies_strict", 1))
+	return s
+}
+
+// underFlood starts the server, and measures what floods do to it. last is the
+// one as fast as it goes, over a file that has nothing to read any more.
+func (s *server) underFlood(id, what string, last flooding) {
+	t := s.t
+	t.Helper()
 	s.start()
 	s.importTokens(amount(1000, 10_000))
 	good := tokenOf(1)
-	run := func(addr string, want, rate int, duration time.Duration) (p99 time.Duration, answers, wrong int64) {
+	run := func(f flooding) (p99 time.Duration, answers, wrong int64) {
 		t.Helper()
 		ctx, cancel := context.WithCancel(t.Context())
 		var took []time.Duration
 		var refused int
 		probed := make(chan struct{})
 		go func() { defer close(probed); took, refused = s.probe(ctx, good) }()
-		answers, wrong, err := flood(addr, want, rate, duration)
+		answers, wrong, err := flood(f)
 		cancel()
 		<-probed
 		if err != nil {
@@ -118,7 +181,10 @@ func TestFlood(t *testing.T) {
 	}
 	const rate = 2000
 	slice := time.Duration(amount(500, 2000)) * time.Millisecond
-	run(s.bare, http.StatusOK, rate, slice) // warms up
+	plain := flooding{addr: s.bare, want: http.StatusOK, rate: rate, duration: slice, from: last.from}
+	refused := flooding{addr: s.site, want: http.StatusUnauthorized, rate: rate, duration: slice, from: last.from}
+	last.addr, last.want = s.site, http.StatusUnauthorized
+	run(plain) // warms up
 	before, err := s.resources()
 	if err != nil {
 		t.Fatal(err)
@@ -128,18 +194,17 @@ func TestFlood(t *testing.T) {
 	var wrong, answers int64
 	rounds := amount(4, 30)
 	for range rounds {
-		plain, _, bad := run(s.bare, http.StatusOK, rate, slice)
-		with, n, worse := run(s.site, http.StatusUnauthorized, rate, slice)
-		bare, keyed, ratios = append(bare, plain), append(keyed, with), append(ratios, 1000*with/plain)
+		without, _, bad := run(plain)
+		with, n, worse := run(refused)
+		bare, keyed, ratios = append(bare, without), append(keyed, with), append(ratios, 1000*with/without)
 		wrong, answers = wrong+bad+worse, answers+n
 	}
-	// As fast as it goes, and over a file that has nothing to read any more.
 	logged := len(s.logs())
 	if err := os.Truncate(s.store, 0); err != nil {
 		t.Fatal(err)
 	}
 	began := time.Now()
-	_, n, bad := run(s.site, http.StatusUnauthorized, 0, time.Duration(amount(1, 30))*time.Second)
+	_, n, bad := run(last)
 	speed := float64(n) / time.Since(began).Seconds()
 	touched := strings.Count(s.logs()[logged:], "cannot be read") + strings.Count(s.logs()[logged:], "damaged")
 	after, err := s.resources()
@@ -150,7 +215,7 @@ func TestFlood(t *testing.T) {
 		t.Fatalf("the process ended: %s", s.crashed())
 	}
 	ratio := float64(quantile(ratios, 0.5)) / 1000
-	must(t, id, "flood of unknown and malformed keys: wrong decisions", "0", wrong+bad == 0, "%d of %d, the last %d at %.0f a second", wrong+bad, answers+n, n, speed)
+	must(t, id, what+": wrong decisions", "0", wrong+bad == 0, "%d of %d, the last %d at %.0f a second", wrong+bad, answers+n, n, speed)
 	must(t, id, "memory (RSS) it adds", "64 MB", after.resident-before.resident < 64<<20, "%+.1f MB (heap %+.1f MB)", float64(after.resident-before.resident)/(1<<20), float64(after.heap-before.heap)/(1<<20))
 	note(t, id, fmt.Sprintf("p99 of a good key, to a flood of %d bare requests a second", rate), "+20 %", ratio <= 1.2, "%+.0f %% (median of %d pairs; p99 %.1f ms, bare %.1f ms)",
 		100*(ratio-1), rounds, float64(quantile(keyed, 0.5))/1e6, float64(quantile(bare, 0.5))/1e6)

@@ -113,9 +113,12 @@ func (c *MessageClaim) covers(name string) bool {
 	})
 }
 
-// mentions reports whether the component is signed in any form.
-func (c *MessageClaim) mentions(name string) bool {
-	return slices.ContainsFunc(c.input.items, func(it sfItem) bool { return it.value.text == name })
+// coversWhole reports whether the component is signed in any form but a member
+// of it: that says nothing about the others, which anybody may have added.
+func (c *MessageClaim) coversWhole(name string) bool {
+	return slices.ContainsFunc(c.input.items, func(it sfItem) bool {
+		return it.value.text == name && (len(it.params) == 0 || it.params[0].key != "key")
+	})
 }
 
 // MessageChallenge is a WWW-Authenticate challenge for message signatures. A 401

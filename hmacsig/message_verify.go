@@ -51,7 +51,7 @@ func (c *MessageClaim) verify(k Key, r *Request) (*MessageProof, error) {
 		return nil, ErrSignature
 	}
 	proof := &MessageProof{params: c.params}
-	if c.mentions("content-digest") {
+	if c.coversWhole("content-digest") {
 		if proof.digest, err = ParseContentDigest(r.Header["Content-Digest"]); err != nil {
 			return nil, err
 		}
@@ -104,8 +104,8 @@ func (p *MessageProof) Until(age time.Duration) time.Time {
 	return end
 }
 
-// Body returns what verifies the body, or nil if the signature says nothing
-// about it. Each call begins anew.
+// Body returns what verifies the body, or nil if the signature does not cover
+// the whole Content-Digest. Each call begins anew.
 func (p *MessageProof) Body() *DigestVerifier {
 	if p.digest == nil {
 		return nil

@@ -135,6 +135,26 @@ func (r *NonceRing) Use(credential string, second int64, nonce string, now time.
 	if r.swept.Load() != at {
 		r.sweep(at)
 	}
+	return r.spend(credential, second, nonce, false)
+}
+
+// Note spends a nonce for a request about whose time another ring decides, one
+// with another window. Where one request may come to both, each of them must know
+// what the other one let in, also of times that are yet to come into its window.
+// It returns ErrReplay, ErrNonceQuota and ErrNoncesFull as Use does, and
+// ErrNonceUnknown only of a ring that was saved.
+func (r *NonceRing) Note(credential string, second int64, nonce string, now time.Time) error {
+	at := now.Unix()
+	if r.swept.Load() != at {
+		r.sweep(at)
+	}
+	if second < at-r.window {
+		return nil // this ring lets it in no more
+	}
+	return r.spend(credential, second, nonce, true)
+}
+
+func (r *NonceRing) spend(credential string, second int64, nonce string, unknown bool) error {
 	digest := r.key.digest(credential, nonce)
 	if r.loaded.Load().has(second, digest) {
 		return ErrReplay
@@ -142,7 +162,7 @@ func (r *NonceRing) Use(credential string, second int64, nonce string, now time.
 	s, g := r.place(credential)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if second < s.floor {
+	if second < s.floor && (!unknown || s.floor == math.MaxInt64) {
 		return ErrNonceUnknown
 	}
 	spent := s.seconds[second]

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"runtime"
 	"strconv"
 	"sync"
@@ -51,6 +52,31 @@ func TestNonceRing(t *testing.T) {
 	if r.Len() != 1 {
 		t.Errorf("%d nonces are remembered, want 1", r.Len())
 	}
+}
+
+// What another ring let in is spent here too: for times that are yet to come, and
+// for times of which nothing is known.
+func TestNonceRingNote(t *testing.T) {
+	r, s := NewNonceRing(NonceLimits{}, nonceStart), nonceStart.Unix()
+	note := func(signed int64, want error) {
+		t.Helper()
+		if err := r.Note("a", signed, "n", nonceStart); !errors.Is(err, want) {
+			t.Errorf("%+d s: %v, want %v", signed-s, err, want)
+		}
+	}
+	note(s+60, nil)
+	note(s+60, ErrReplay)
+	note(s+200, nil)
+	note(s-61, nil) // too old to be let in here
+	note(s-61, nil)
+	useNonce(t, r, "a", s+60, "n", nonceStart, ErrNonceUnknown)
+	later := nonceStart.Add(150 * time.Second)
+	useNonce(t, r, "a", s+200, "n", later, ErrReplay)
+	useNonce(t, r, "a", s+200, "m", later, nil)
+	if err := r.Save(io.Discard); err != nil {
+		t.Fatal(err)
+	}
+	note(s+200, ErrNonceUnknown) // the file would not know of it
 }
 
 // Spent spends nothing and knows what was spent, also of what was loaded; what

@@ -9,7 +9,7 @@
 //
 // # Windows
 //
-// A rule such as "1000 in 1m" has a sliding window that moves on in sixths. The first outcome of an
+// A rule such as "429 1000 in 1m" has a sliding window that moves on in sixths. The first outcome of an
 // address opens the window; while it is open, everything counts, so that the thousandth within a minute
 // locks. After that the window moves on by ten seconds at a time and forgets what fell out. So
 //   - an address with fewer than the limit within any window is never locked: nothing older counts;

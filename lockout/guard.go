@@ -42,7 +42,7 @@ func (g *Guard) Count(addr netip.Addr, on Outcome) (begun Lock, locked bool) {
 		key := keyOf(g.policy.prefix(addr))
 		now := g.now()
 		counted := counterKey{key.addr, g.ids[i]}
-		if g.counters.add(*g.rules.Load(), counted, now) < r.Limit || locked {
+		if !r.reached(g.counters.add(*g.rules.Load(), counted, now)) || locked {
 			continue
 		}
 		if begun, locked = g.begin(key, g.ids[i], now); locked {

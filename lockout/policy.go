@@ -6,21 +6,28 @@ import (
 	"time"
 )
 
-// Outcome is what became of a request: the HTTP status of a refusal or an error, 400 to 599, or Refused.
+// Outcome is what became of a request: the HTTP status of a refusal or an error, 400 to 599, Refused, or
+// Request.
 type Outcome uint16
 
-// Refused is a credential that was sent and was not accepted.
-const Refused Outcome = 1
+const (
+	Refused Outcome = 1 // a credential that was sent and was not accepted
+	Request Outcome = 2 // any request, whatever becomes of it; counted before it is served
+)
 
-// String returns the status, or "refused".
+// String returns the status, "refused" or "request".
 func (o Outcome) String() string {
-	if o == Refused {
+	switch o {
+	case Refused:
 		return "refused"
+	case Request:
+		return "request"
 	}
 	return fmt.Sprintf("%d", uint16(o))
 }
 
-// Rule locks an address after Limit outcomes within Window.
+// Rule locks an address after Limit outcomes within Window; of requests it allows as many, and locks with
+// one more.
 type Rule struct {
 	On     Outcome
 	Limit  int
@@ -30,6 +37,14 @@ type Rule struct {
 // String returns the rule as a Caddyfile has it behind "on".
 func (r Rule) String() string {
 	return fmt.Sprintf("%s %d in %s", r.On, r.Limit, r.Window)
+}
+
+// reached reports whether a number of outcomes locks.
+func (r Rule) reached(total int) bool {
+	if r.On == Request {
+		return total > r.Limit
+	}
+	return total >= r.Limit
 }
 
 // Bounds of a policy.
@@ -42,8 +57,10 @@ const (
 
 func (r Rule) validate() error {
 	switch {
-	case r.On != Refused && (r.On < 400 || r.On > 599):
-		return fmt.Errorf("on %s: count `refused`, or a status from 400 to 599", r.On)
+	case r.On != Refused && r.On != Request && (r.On < 400 || r.On > 599):
+		return fmt.Errorf("on %s: count `request`, `refused`, or a status from 400 to 599", r.On)
+	case r.On == Request && r.Limit == MaxLimit:
+		return fmt.Errorf("on request %d: the number is from 1 to %d", r.Limit, MaxLimit-1) // one more is counted
 	case r.Limit < 1 || r.Limit > MaxLimit:
 		return fmt.Errorf("on %s %d: the number is from 1 to %d", r.On, r.Limit, MaxLimit)
 	case r.Window < time.Second || r.Window > MaxWindow:

@@ -29,6 +29,10 @@ type Options struct {
 
 	// Added is told, in the recorder's goroutine, what each batch brought.
 	Added func(Added)
+
+	// Written is told of each batch that was written, in the same way. It must not
+	// keep it, and be quick.
+	Written func(*Batch)
 }
 
 // Recorder counts requests in memory and writes what it counted to a store.
@@ -202,6 +206,9 @@ func (r *Recorder) write(ctx context.Context) error {
 	r.note(err)
 	if err != nil {
 		return err
+	}
+	if r.opts.Written != nil {
+		r.opts.Written(r.pending)
 	}
 	r.pending = nil
 	if r.opts.Added != nil {

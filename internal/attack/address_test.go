@@ -227,6 +227,10 @@ var addresses = []attack{
 	}},
 	{"D29_guesses_at_once", guessesAtOnce},
 	{"D30_lock_out_somebody_else", lockOutSomebodyElse},
+	{"D31_requests_of_one_address", requestsOfOneAddress},
+	{"D32_claims_before_zones", claimsBeforeZones},
+	{"D33_bogus_keys_against_organisations", bogusKeysAgainstOrgs},
+	{"D34_one_bucket_for_strangers", emptyBucket},
 }
 
 func repeated(line string, n int) []string {

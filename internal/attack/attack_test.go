@@ -77,6 +77,7 @@ var classes = [][]attack{
 	addresses,
 	signatures,
 	forgeries,
+	captures,
 	lifecycle,
 	management,
 	exposure,

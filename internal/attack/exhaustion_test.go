@@ -176,6 +176,7 @@ var exhaustion = []attack{
 		s.settles("bytes of heap", before+8<<20, heap)
 		s.accepted("a good key", s.get("/public/x", s.reader.bearer()))
 	}},
+	{"J02_tables_at_their_bounds", tablesAtTheirBounds},
 	{"J03_bodies_of_refused_requests", func(s *scene) {
 		goroutines := int64(runtime.NumGoroutine())
 		heads := []string{
@@ -225,10 +226,12 @@ var exhaustion = []attack{
 		}
 	}},
 	{"J04_metric_series", func(s *scene) {
-		s.Load("metrics", site)
+		s.Load("metrics\n"+trustingStrict, behindLockout("j04", "request 60000 in 1h\non refused 60000 in 1h")+"\n"+zone("{http.api_key.caller}", 20_000))
 		one := func(i int) *http.Request {
 			path := fmt.Sprintf("/public/%d?a=%d", i, i)
-			switch i % 5 {
+			switch i % 6 {
+			case 5:
+				return s.to("GET", path, fmt.Sprintf("X-Forwarded-For: 2001:db8:%x::1", i%65536), "X-API-Key: nobody")
 			case 0:
 				return s.to(fmt.Sprintf("M%d", i), path, "X-API-Key: nobody")
 			case 1:

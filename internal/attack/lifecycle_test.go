@@ -292,6 +292,7 @@ var lifecycle = []attack{
 		close(stop)
 		<-done
 	}},
+	{"F30_parallel_requests_at_a_zone", parallelAtAZone},
 }
 
 func h2cOnly() *http.Protocols {

@@ -184,6 +184,7 @@ var protocol = []attack{
 				s.t.Errorf("%s: a 503 without Retry-After", path)
 			}
 		}
+		ownTooManyRequests(s)
 	}},
 
 	{"L21_upgrade_to_another_protocol", func(s *scene) {

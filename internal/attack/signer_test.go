@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -107,10 +108,14 @@ func (s *scene) copyOf(req *http.Request, body string) func() rig.Answer {
 // form of Signature-Input, the parameters behind them, and lines of the base.
 func (k signing) crafted(path, components, params string, base ...string) func() rig.Answer {
 	input := "(" + components + ")" + params
-	text := strings.Join(append(base, `"@signature-params": `+input), "\n")
+	return k.s.get(path, "Signature-Input: sig1="+input, "Signature: sig1="+k.mac(base, input))
+}
+
+// mac signs the lines of a base, with the components and parameters behind them.
+func (k signing) mac(base []string, input string) string {
 	mac := hmac.New(sha256.New, []byte(k.secret))
-	mac.Write([]byte(text))
-	return k.s.get(path, "Signature-Input: sig1="+input, "Signature: sig1=:"+base64.StdEncoding.EncodeToString(mac.Sum(nil))+":")
+	mac.Write([]byte(strings.Join(slices.Concat(base, []string{`"@signature-params": ` + input}), "\n")))
+	return ":" + base64.StdEncoding.EncodeToString(mac.Sum(nil)) + ":"
 }
 
 // usual are the components that must be covered, the parameters, and the base of

@@ -24,10 +24,10 @@ const maxGroup = 4096
 // call is one Apply on its way through the writer.
 type call struct {
 	mutations []keyring.Mutation
-	entries   []audit.Entry // without their places
-	chore     func(*group) error
-	err       error          // set when it was refused
-	cursor    keyring.Cursor // set when it was committed
+	entries   []audit.Entry      // without their places
+	chore     func(*group) error // in place of both: something else to write
+	err       error              // set when it was refused
+	cursor    keyring.Cursor     // set when it was committed
 	done      chan struct{}
 }
 
