@@ -86,7 +86,6 @@ func (a Action) Draft(ctx context.Context, now time.Time) Draft {
 	return d
 }
 
-
 // About is what entries of both trails are chosen by.
 type About struct {
 	Action string   `json:"action"`

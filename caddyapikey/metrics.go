@@ -50,8 +50,8 @@ func newCollector() *collector {
 		degraded:    desc("degraded", "1 for each reason for which health is degraded now.", "reason"),
 		useAge:      desc("use_age_seconds", "Time since the record of use was written to last, or found nothing to write."),
 		lostCalls:   desc("calls_lost_total", "Calls that are not in the list of calls because too many came at once; they are counted nevertheless."),
-		carriers:    desc("limit_carriers", "Keys, and orgs, of which it is counted what they spend of their limits.", "kind"),
 		unwatched:   desc("anomaly_forgotten_total", "Times that a key's use was forgotten while it was looked at for anomalies, because too many keys were in use."),
+		carriers:    desc("limit_carriers", "Keys, and orgs, of which it is counted what they spend of their limits.", "kind"),
 		generation:  desc("config_generation", "How many configurations with API keys the process has started."),
 		commits: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name:    "caddy_api_keys_store_commit_duration_seconds",

@@ -12,8 +12,8 @@ import (
 	"github.com/caddy-apikey/caddy-apikey/internal/rig"
 )
 
-// rateLimit is a rate_limit directive with one zone, named after the test's table.
-func rateLimit(zone, key string) string {
+// zoned is a rate_limit directive with one zone, named after the test's table.
+func zoned(zone, key string) string {
 	return fmt.Sprintf("rate_limit {\nzone %s {\nkey %s\nevents 100\nwindow 1m\n}\n}\n", zone, key)
 }
 
@@ -33,34 +33,34 @@ func TestMisplacedZonesAreNamed(t *testing.T) {
 		site string
 		want []string // zone, and a part of the message or the remedy
 	}{
-		"right by itself":          {site: rateLimit("a", "{http.api_key.id}") + guard},
-		"user":                     {site: rateLimit("a", "{http.auth.user.id}") + guard},
-		"by address":               {site: rateLimit("a", "{client_ip}") + guard},
+		"right by itself":          {site: zoned("a", "{http.api_key.id}") + guard},
+		"user":                     {site: zoned("a", "{http.auth.user.id}") + guard},
+		"by address":               {site: zoned("a", "{client_ip}") + guard},
 		"tier":                     {site: byTier + guard},
-		"both orders":              {site: "route {\n" + rateLimit("a", "{client_ip}") + guard + rateLimit("b", "{http.api_key.org}") + "}"},
-		"inside handle":            {site: "handle /a/* {\n" + rateLimit("a", "{http.api_key.id}") + guard + "}\nhandle {\nrespond ok\n}"},
-		"key outside, zone inside": {site: guard + "handle /a/* {\n" + rateLimit("a", "{http.api_key.id}") + "}"},
-		"basic_auth in front":      {site: "route {\nbasic_auth {\nu $2a$14$Zkx19XLiW6VYouLHR5NmfOFU0z2GTNmpkT/5qqR7hx4IjWJPDhjvG\n}\n" + rateLimit("a", "{http.auth.user.id}") + guard + "}"},
-		"no key, user":             {site: rateLimit("a", "{http.auth.user.id}") + "respond ok"},
-		"open, by caller":          {site: rateLimit("a", "{http.api_key.caller}") + rateLimit("b", "{http.api_key.org_or_caller}") + open},
-		"open, with the address":   {site: rateLimit("a", "{http.api_key.id}/{client_ip}") + open},
-		"in an error route":        {site: guard + "handle_errors {\n" + rateLimit("a", "{http.api_key.id}") + "}"},
-		"static":                   {site: rateLimit("a", "everybody") + open},
-		"by a named route":         {site: "invoke guard\n" + "route {\n" + rateLimit("a", "{http.api_key.id}") + "}"},
-		"route":                    {site: "route {\n" + rateLimit("a", "{http.api_key.id}") + guard + "}", want: []string{"a", before, "put api_key in front"}},
-		"route, org in a text":     {site: "route {\n" + rateLimit("a", "x-{http.api_key.org}") + guard + "}", want: []string{"a", before}},
-		"route, caller":            {site: "route {\n" + rateLimit("a", "{http.api_key.caller}") + guard + "}", want: []string{"a", before}},
-		"route, user":              {site: "route {\n" + rateLimit("a", "{http.auth.user.id}") + guard + "}", want: []string{"a", before}},
+		"both orders":              {site: "route {\n" + zoned("a", "{client_ip}") + guard + zoned("b", "{http.api_key.org}") + "}"},
+		"inside handle":            {site: "handle /a/* {\n" + zoned("a", "{http.api_key.id}") + guard + "}\nhandle {\nrespond ok\n}"},
+		"key outside, zone inside": {site: guard + "handle /a/* {\n" + zoned("a", "{http.api_key.id}") + "}"},
+		"basic_auth in front":      {site: "route {\nbasic_auth {\nu $2a$14$Zkx19XLiW6VYouLHR5NmfOFU0z2GTNmpkT/5qqR7hx4IjWJPDhjvG\n}\n" + zoned("a", "{http.auth.user.id}") + guard + "}"},
+		"no key, user":             {site: zoned("a", "{http.auth.user.id}") + "respond ok"},
+		"open, by caller":          {site: zoned("a", "{http.api_key.caller}") + zoned("b", "{http.api_key.org_or_caller}") + open},
+		"open, with the address":   {site: zoned("a", "{http.api_key.id}/{client_ip}") + open},
+		"in an error route":        {site: guard + "handle_errors {\n" + zoned("a", "{http.api_key.id}") + "}"},
+		"static":                   {site: zoned("a", "everybody") + open},
+		"by a named route":         {site: "invoke guard\n" + "route {\n" + zoned("a", "{http.api_key.id}") + "}"},
+		"route":                    {site: "route {\n" + zoned("a", "{http.api_key.id}") + guard + "}", want: []string{"a", before, "put api_key in front"}},
+		"route, org in a text":     {site: "route {\n" + zoned("a", "x-{http.api_key.org}") + guard + "}", want: []string{"a", before}},
+		"route, caller":            {site: "route {\n" + zoned("a", "{http.api_key.caller}") + guard + "}", want: []string{"a", before}},
+		"route, user":              {site: "route {\n" + zoned("a", "{http.auth.user.id}") + guard + "}", want: []string{"a", before}},
 		"route, tier":              {site: "route {\n" + byTier + guard + "}", want: []string{"gold", before, "gold", never}},
-		"key in a later handle":    {site: rateLimit("a", "{http.api_key.id}") + "handle {\n" + guard + "}", want: []string{"a", before}},
-		"key in another handle":    {site: "handle /a/* {\n" + guard + "}\nhandle {\n" + rateLimit("a", "{http.api_key.id}") + "}", want: []string{"a", before}},
-		"two of three":             {site: "route {\n" + rateLimit("a", "{http.api_key.id}") + rateLimit("b", "{client_ip}") + guard + rateLimit("c", "{http.api_key.idd}") + "}", want: []string{"a", before, "c", none}},
-		"no such placeholder":      {site: rateLimit("a", "{http.api_key.tennant}") + guard, want: []string{"a", none}},
-		"open":                     {site: rateLimit("a", "{http.api_key.id}") + open, want: []string{"a", shared, "{http.api_key.caller}"}},
-		"open, user in a text":     {site: rateLimit("a", "u-{http.auth.user.id}") + open, want: []string{"a", shared}},
-		"observed":                 {site: rateLimit("a", "{http.api_key.org}") + "api_key {\nmode observe\nrequire *\n}", want: []string{"a", shared}},
-		"named route behind it":    {site: "route {\n" + rateLimit("a", "{http.api_key.id}") + "invoke guard\n}", want: []string{"a", before}},
-		"no api_key on the site":   {site: rateLimit("a", "{http.api_key.id}") + "respond ok", want: []string{"a", before, "this site has no api_key"}},
+		"key in a later handle":    {site: zoned("a", "{http.api_key.id}") + "handle {\n" + guard + "}", want: []string{"a", before}},
+		"key in another handle":    {site: "handle /a/* {\n" + guard + "}\nhandle {\n" + zoned("a", "{http.api_key.id}") + "}", want: []string{"a", before}},
+		"two of three":             {site: "route {\n" + zoned("a", "{http.api_key.id}") + zoned("b", "{client_ip}") + guard + zoned("c", "{http.api_key.idd}") + "}", want: []string{"a", before, "c", none}},
+		"no such placeholder":      {site: zoned("a", "{http.api_key.tennant}") + guard, want: []string{"a", none}},
+		"open":                     {site: zoned("a", "{http.api_key.id}") + open, want: []string{"a", shared, "{http.api_key.caller}"}},
+		"open, user in a text":     {site: zoned("a", "u-{http.auth.user.id}") + open, want: []string{"a", shared}},
+		"observed":                 {site: zoned("a", "{http.api_key.org}") + "api_key {\nmode observe\nrequire *\n}", want: []string{"a", shared}},
+		"named route behind it":    {site: "route {\n" + zoned("a", "{http.api_key.id}") + "invoke guard\n}", want: []string{"a", before}},
+		"no api_key on the site":   {site: zoned("a", "{http.api_key.id}") + "respond ok", want: []string{"a", before, "this site has no api_key"}},
 		"no api_key, tier":         {site: byTier + "respond ok", want: []string{"gold", before, "gold", never}},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -89,7 +89,7 @@ func TestExampleOfEvents(t *testing.T) {
 func TestTableOfEvents(t *testing.T) {
 	documented := rows(section(read(t, "observability.md"), "## Events"))
 	real := firsts(read(t, "../adminapi/routes.go"), `event: "(\w+)"`)
-	for _, file := range []string{"announcer", "ending", "steward", "anomaly", "lockout_events", "spend"} {
+	for _, file := range []string{"announcer", "ending", "steward", "anomaly", "lockout_events", "spend", "audit_failure"} {
 		real = append(real, firsts(read(t, "../caddyapikey/"+file+".go"), `(?m)^(?:const |\t)event[A-Z]\w+ += "(api_\w+)"`)...)
 	}
 	slices.Sort(documented)
@@ -212,6 +212,7 @@ func TestTableOfHealth(t *testing.T) {
 	real := append(firsts(read(t, "../keyring/health.go"), `Fault\w+ += "(\w+)"`), firsts(read(t, "../adminapi/health.go"), `v\.Reasons, faultView\{"(\w+)"`)...)
 	real = append(real, firsts(read(t, "../caddyapikey/use_record.go"), `(?m)^const faultUse = "(\w+)"`)...)
 	real = append(real, firsts(read(t, "../caddyapikey/limit_table.go"), `(?m)^const faultQuotas = "(\w+)"`)...)
+	real = append(real, firsts(read(t, "../caddyapikey/audit_failure.go"), `(?m)^const faultAudit = "(\w+)"`)...)
 	slices.Sort(documented)
 	slices.Sort(real)
 	if len(real) < 4 || !slices.Equal(documented, real) {

@@ -14,7 +14,12 @@ import (
 
 func TestPage(t *testing.T) {
 	page := rig.ReadFile(t, "README.md")
-	rig.NewExample(t, "Caddyfile").FollowPage(page)
+	e := rig.NewExample(t, "Caddyfile")
+	e.FollowPage(page)
+	// The exports stand in the trail.
+	if got := e.Manage("GET", "/audit?trail=calls&action=call", ""); got.Status != 200 || !strings.Contains(string(got.Body), `"path":"/v1/export"`) || !strings.Contains(string(got.Body), `"contact details"`) {
+		t.Errorf("status %d %s", got.Status, got.Body)
+	}
 }
 
 // Webhooks come in signed, with their body, by the transport that clients use;
