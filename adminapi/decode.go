@@ -181,7 +181,7 @@ func bodyError(err error) error {
 	case errors.As(err, &syntactic) && errors.Is(err, jsontext.ErrDuplicateName):
 		return badField(fieldName(syntactic.JSONPointer), "stands there twice; write it once")
 	case errors.As(err, &syntactic):
-		return refusal(invalidBody, "The body is not valid JSON (RFC 8259), at byte %d.", syntactic.ByteOffset+1)
+		return refusal(invalidBody, "The body is not valid JSON (RFC 8259), at byte %d. JSON has double quotes; in a shell, put single quotes around all of it.", syntactic.ByteOffset+1)
 	case errors.As(err, &semantic):
 		return badValue(semantic)
 	case errors.Is(err, os.ErrDeadlineExceeded):
@@ -197,6 +197,9 @@ func badValue(err *json.SemanticError) error {
 		name := err.JSONPointer.LastToken()
 		if reason, ok := serverOwned[name]; ok {
 			return badField(field, "is set by the server; %s", reason)
+		}
+		if hint := nameHint(name); hint != "" {
+			return badField(field, "there is no such field here; %s", hint)
 		}
 		return badField(field, "there is no such field here; names are matched exactly, lower case included")
 	}

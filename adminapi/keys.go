@@ -168,6 +168,7 @@ func (c *call) issued(status int, key *keyring.Key, numbered bool, secret keyrin
 	made := &key.Credentials[len(key.Credentials)-1]
 	c.tellKey(key, made.N)
 	view := issuedView{Key: viewKey(key, time.Now())}
+	view.Key.show(c.lastUses(key)[0])
 	if numbered {
 		view.Credential = made.N
 	}

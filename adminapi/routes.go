@@ -99,7 +99,7 @@ func findRoute(r *http.Request) (*route, map[string]string, error) {
 		return nil, nil, errNoRoute
 	}
 	slices.Sort(allowed)
-	p := refusal(methodNotAllowed, "This resource answers %s.", strings.Join(allowed, ", "))
+	p := refusal(methodNotAllowed, "This resource answers %s.%s", strings.Join(allowed, ", "), methodHint(segments, method))
 	p.header = http.Header{"Allow": {strings.Join(allowed, ", ")}}
 	return nil, nil, p
 }

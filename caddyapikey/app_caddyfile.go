@@ -65,7 +65,7 @@ func (a *App) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	for nesting := d.Nesting(); d.NextBlock(nesting); {
 		option := d.Val()
 		if option != "role" && option != "tier" && option != "deny" && seen[option] {
-			return d.Errf("%s is given twice", option)
+			return d.Errf("%s is given twice; write it once", option)
 		}
 		seen[option] = true
 		if err := a.unmarshalOption(d, option); err != nil {
@@ -107,6 +107,9 @@ func (a *App) unmarshalOption(d *caddyfile.Dispenser, option string) error {
 		if !d.AllArgs(&a.Prefix) {
 			return d.Err("token_prefix: write one prefix, such as ck")
 		}
+		if mayBeKey(a.Prefix) {
+			return d.Err("token_prefix: write what tokens begin with, such as ck or acme_live, not a token")
+		}
 		if err := keyring.ValidateTokenPrefix(a.Prefix); err != nil {
 			return d.WrapErr(err)
 		}
@@ -116,7 +119,7 @@ func (a *App) unmarshalOption(d *caddyfile.Dispenser, option string) error {
 			return d.Err("role: write a name and its scopes, such as `role reader contacts:read deals:read`")
 		}
 		if a.Roles[args[0]] != nil {
-			return d.Errf("role %s is defined twice", args[0])
+			return d.Errf("role %s is defined twice; write all of its scopes on one line", args[0])
 		}
 		if hint := scopeHint(accessRequire, args[1:]); hint != "" {
 			return d.Errf("role %s: %s", args[0], hint)
@@ -144,7 +147,7 @@ func (a *App) unmarshalOption(d *caddyfile.Dispenser, option string) error {
 		return unmarshalDeny(d, &a.Deny)
 	default:
 		if hint := globalHint(option); hint != "" {
-			return d.Errf("%s: %s", option, hint)
+			return d.Err(hinted(option, hint))
 		}
 		return d.Errf("unknown option %q: write store, token_prefix, role, tier, master_key, retain, expiry_warning, recent_use, unused_after, anomaly or deny", option)
 	}

@@ -57,6 +57,9 @@ func parseDirective(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error)
 // A matcher is @name, a path beginning with /, or * for all requests.
 func (hd *Handler) unmarshal(h httpcaddyfile.Helper) error {
 	h.Next() // the directive's name
+	if err := checkOrder(h); err != nil {
+		return err
+	}
 	if h.NextArg() {
 		if !isMatcher(h.Val()) { // perhaps a key: not to be repeated
 			return h.Errf("api_key takes no argument: write its rules in a block; %s", optionHint("keys"))
@@ -79,6 +82,9 @@ func (hd *Handler) unmarshal(h httpcaddyfile.Helper) error {
 	}
 	if len(hd.Rules) == 0 {
 		return h.Err("api_key has no rules, so every request would be refused: write at least `require *`, which asks for any valid key")
+	}
+	if hd.opensAll() {
+		return h.Err("`public *` exempts all requests, so that no `require` here would count: name what needs no key, such as `public /health`")
 	}
 	return nil
 }
@@ -134,7 +140,7 @@ func (hd *Handler) unmarshalLine(h httpcaddyfile.Helper) error {
 		return hd.unmarshalRule(h)
 	default:
 		if hint := optionHint(option); hint != "" {
-			return h.Errf("%s: %s", option, hint)
+			return h.Err(hinted(option, hint))
 		}
 		return h.Errf("unknown option %q: write require, public, optional, name, from, forward, mode, errors, relax, deny, cors, keep_credential, realm or signature", option)
 	}
@@ -171,7 +177,7 @@ func noArgs(h httpcaddyfile.Helper, option string) error {
 		if option == "cors" {
 			return h.Errf("cors takes no argument: the list of origins %s", ofKeys)
 		}
-		return h.Errf("%s takes no argument, but got %q: write it alone", option, h.Val())
+		return h.Errf("%s takes no argument: write it alone", option) // which may be a secret
 	}
 	return noBlock(h)
 }

@@ -1,6 +1,7 @@
 package caddyapikey
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/caddy-apikey/caddy-apikey/keyring"
@@ -43,7 +44,10 @@ func optionHint(word string) string {
 	if strings.HasPrefix(word, "@") {
 		return "define matchers beside api_key, not in it, and write `require " + word + "` here"
 	}
-	return ""
+	if mayBeKey(word) {
+		return optionHint("key")
+	}
+	return foreignHint(word)
 }
 
 // conditionHint is optionHint for the block of a rule.
@@ -55,7 +59,9 @@ func conditionHint(word string) string {
 		return "a rule asks for scopes; a role is what a key holds, set where keys are created"
 	case "path", "method", "host", "match":
 		return "write the matcher on the line of the rule, such as `require @name {`"
-	case "cost": // it is one
+	case "signature", "sign":
+		return "write `signed`"
+	case "cost", "signed", "signed_body", "body_limit", "audit", "data": // it is one
 		return ""
 	case "deny":
 		return "addresses are denied on all routes: write it beside the rules, not in one"
@@ -68,6 +74,12 @@ func globalHint(word string) string {
 	switch word {
 	case accessRequire, accessPublic, accessOptional, "from", "mode", "errors", "relax", "forward", "cors", "keep_credential", "realm", "signature":
 		return "belongs to a site: write it into the `api_key { … }` block there"
+	case "database", "db", "file":
+		return "write `store bolt <path>`"
+	case "retention":
+		return "write `retain`, such as `retain usage 400d calls 30d`"
+	case "lockout":
+		return "is a directive: write it into a site"
 	case "roles":
 		return "write one line for each role, such as `role reader contacts:read deals:read`"
 	case "prefix":
@@ -94,6 +106,8 @@ func scopeHint(access string, words []string) string {
 			return optionHint("key")
 		case strings.ContainsAny(word, ",;"):
 			return "write spaces between scopes, such as `contacts:read deals:read`"
+		case len(words) > 1 && slices.Contains([]string{"or", "and", "any", "all", "not"}, word):
+			return "a rule asks for all of its scopes, written one behind the other without " + word + "; for one of several, write one scope and give it to all of those keys"
 		case len(words) > 1 && i == 0 && (word == "scope" || word == "scopes"):
 			return "write the scopes alone, without the word " + word
 		case len(words) > 1 && i == 0 && (word == "role" || word == "roles"):

@@ -40,7 +40,7 @@ func isLogCheck(entry *zapcore.Entry) bool {
 	return entry.Message == logCheckMessage && logChecks.Load() > 0
 }
 
-const logRemedy = "write `format redact_api_keys` in the `log` block of this log: of the site, or for the default log `log { format redact_api_keys }` in the global options"
+const logRemedy = "write `format redact_api_keys` in the `log` block of this log: the one in the site or, for the default log, the one in the global options at the top of the Caddyfile; where there is none, write it, with `format redact_api_keys` on a line of its own"
 
 // httpModule names the loggers of Caddy's server.
 var httpModule caddy.Module = new(caddyhttp.App)

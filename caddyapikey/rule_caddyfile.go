@@ -2,6 +2,7 @@ package caddyapikey
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
@@ -27,6 +28,9 @@ func (hd *Handler) unmarshalRule(h httpcaddyfile.Helper) error {
 		return h.Errf("%s: write which requests it is about: @name of a matcher, a path beginning with /, or * for all, such as `%[1]s %s`", access, example)
 	}
 	rule.Name = hd.freeName(ruleName(h.Val()))
+	if hint := checkPaths(matcherSet); hint != "" {
+		return h.Errf("%s: %s", access, hint)
+	}
 	if matcherSet != nil {
 		rule.MatcherSetsRaw = caddyhttp.RawMatcherSets{matcherSet}
 	}
@@ -54,7 +58,7 @@ func (hd *Handler) unmarshalRule(h httpcaddyfile.Helper) error {
 func (hd *Handler) unmarshalCondition(h httpcaddyfile.Helper, access string, rule *Rule) error {
 	condition := h.Val()
 	if hint := conditionHint(condition); hint != "" {
-		return h.Errf("%s: %s", condition, hint)
+		return h.Err(hinted(condition, hint))
 	}
 	if access != accessRequire && condition != "name" && condition != "data" {
 		return h.Errf("%s in a %s rule: only name and data are possible there", condition, access)
@@ -124,6 +128,13 @@ func (hd *Handler) freeName(name string) string {
 		free = fmt.Sprintf("%s-%d", name, n)
 	}
 	return free
+}
+
+// opensAll reports whether a rule makes everything public beside rules that ask
+// for a key.
+func (hd *Handler) opensAll() bool {
+	return slices.ContainsFunc(hd.Rules, func(r *Rule) bool { return r.Access == accessPublic && r.MatcherSetsRaw == nil }) &&
+		slices.ContainsFunc(hd.Rules, func(r *Rule) bool { return r.Access == "" })
 }
 
 func (hd *Handler) hasRule(name string) bool {
