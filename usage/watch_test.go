@@ -27,13 +27,6 @@ func newWatch(u Unusual) *Watch {
 	return w
 }
 
-func numbers(from, to int) (list []int) {
-	for i := from; i < to; i++ {
-		list = append(list, i)
-	}
-	return list
-}
-
 // kinds notes a batch and returns what is suspect about it.
 func (w *Watch) kinds(b *Batch) (list []SuspectKind) {
 	w.Note(b)

@@ -113,12 +113,11 @@ handle {
 			"denied":    func(k signing) { s.managed("PATCH", "/keys/"+k.id, `{"deny":["127.0.0.1/32"]}`) },
 		} {
 			k := s.signer(signedSite)
-			k.schemes(func(name string, by hmacsig.Signer) {
+			k.schemes(func(name string, _ hmacsig.Signer) {
 				k := s.newSigning(`{"name":"leaver","scopes":["read"],"credential":{"kind":"shared_secret"}}`)
+				var by hmacsig.Signer = k.message
 				if name == "hawk" {
 					by = k.hawk
-				} else {
-					by = k.message
 				}
 				req := k.signed(by, "POST", "/x", "body", time.Now())
 				before := s.Upstream.Hits()
