@@ -6,12 +6,14 @@ import (
 	"testing"
 	"time"
 
+	"github.com/caddy-apikey/caddy-apikey/caddyapikey"
 	"github.com/caddy-apikey/caddy-apikey/internal/rig"
 )
 
 // A call that cannot be recorded is not served; everything else goes on, and
 // operators are told.
 func TestAuditUnavailable(t *testing.T) {
+	caddyapikey.ForgetAuditDown()
 	r := rig.New(t, recording, exports)
 	_, token := r.Create(`{"name":"exporter","scopes":["contacts:*"]}`)
 	bearer := "Authorization: Bearer " + token

@@ -1,0 +1,9 @@
+package caddyapikey
+
+// ForgetAuditDown has it told anew that calls cannot be recorded: tests share
+// the process, and its pause.
+func ForgetAuditDown() {
+	auditDownEvents.mu.Lock()
+	defer auditDownEvents.mu.Unlock()
+	clear(auditDownEvents.kinds)
+}
