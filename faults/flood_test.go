@@ -206,7 +206,13 @@ func (s *server) underFlood(id, what string, last flooding) {
 	began := time.Now()
 	_, n, bad := run(last)
 	speed := float64(n) / time.Since(began).Seconds()
-	touched := strings.Count(s.logs()[logged:], "cannot be read") + strings.Count(s.logs()[logged:], "damaged")
+	touched := 0
+	for line := range strings.Lines(s.logs()[logged:]) {
+		// Verifying the trail is the server's own doing, at a time of its own.
+		if (strings.Contains(line, "cannot be read") || strings.Contains(line, "damaged")) && !strings.Contains(line, "the trail of management actions could not be verified") {
+			touched++
+		}
+	}
 	after, err := s.resources()
 	if err != nil {
 		t.Fatal(err)
