@@ -131,15 +131,15 @@ func claimsBeforeZones(s *scene) {
 // it that may pass.
 func bogusKeysAgainstOrgs(s *scene) {
 	s.load(layered("", zone("{http.api_key.org_or_caller}", 5)))
-	s.managed("PUT", "/orgs/acme", `{}`)
-	member := s.key(`{"name":"member","org":"acme","scopes":["read"]}`)
-	revoked := s.key(`{"name":"revoked","org":"acme","scopes":["read"]}`)
+	s.managed("PUT", "/orgs/besieged", `{}`)
+	member := s.key(`{"name":"member","org":"besieged","scopes":["read"]}`)
+	revoked := s.key(`{"name":"revoked","org":"besieged","scopes":["read"]}`)
 	s.managed("POST", "/keys/"+revoked.id+"/revoke", "")
 	for range 20 {
 		for what, send := range map[string]func() rig.Answer{
-			"a changed token": s.get("/public/x", member.bearer()+"x"), "the id": s.get("/public/x", "X-API-Key: "+member.id), "the org": s.get("/public/x", "X-API-Key: acme"), "its placeholder": s.get("/public/x", "X-API-Key: org:acme"),
+			"a changed token": s.get("/public/x", member.bearer()+"x"), "the id": s.get("/public/x", "X-API-Key: "+member.id), "the org": s.get("/public/x", "X-API-Key: besieged"), "its placeholder": s.get("/public/x", "X-API-Key: org:besieged"),
 			"a revoked key": s.get("/public/x", revoked.bearer()), "two keys": s.get("/public/x", member.bearer(), member.header()), "no scope": s.get("/admin/x", member.bearer()), "no rule": s.get("/nowhere", member.bearer()), "a path": s.get("/public/../x", member.bearer()),
-			"a claim": s.get("/public/x", "X-Key-Org: acme"), "no key": s.get("/public/x"),
+			"a claim": s.get("/public/x", "X-Key-Org: besieged"), "no key": s.get("/public/x"),
 		} {
 			s.refused(what, send, 400, 401, 403)
 		}
@@ -171,8 +171,8 @@ func emptyBucket(s *scene) {
 // parallelAtAZone sends a thousand requests at once where a hundred are left.
 func parallelAtAZone(s *scene) {
 	s.load(layered("", zone("{http.api_key.org_or_caller}", 100)))
-	s.managed("PUT", "/orgs/acme", `{}`)
-	keys := []caller{s.key(`{"name":"one","org":"acme","scopes":["read"]}`), s.key(`{"name":"two","org":"acme","scopes":["read"]}`)}
+	s.managed("PUT", "/orgs/hurried", `{}`)
+	keys := []caller{s.key(`{"name":"one","org":"hurried","scopes":["read"]}`), s.key(`{"name":"two","org":"hurried","scopes":["read"]}`)}
 	before := s.Upstream.Hits()
 	statuses := s.flood(1000, func(i int) *http.Request { return s.to("GET", "/public/x", keys[i%2].bearer()) })
 	if hits := s.Upstream.Hits() - before; hits != 100 || statuses[200] != 100 || statuses[429] != 900 {
