@@ -82,3 +82,50 @@ func BenchmarkLedgerAdd(b *testing.B) {
 		add()
 	}
 }
+
+// BenchmarkReport adds up ten million requests: of 2,500 keys from 4 places in
+// each of 100 hours, a hundred days apart, ten at a time.
+func BenchmarkReport(b *testing.B) {
+	first := ledgerNow.Truncate(time.Hour).AddDate(0, 0, -100)
+	l, err := bolt.OpenLedger(b.TempDir()+"/ledger", bolt.LedgerOptions{Keep: usage.Keep{Usage: 400 * 24 * time.Hour, Calls: time.Hour, Last: 1}})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer l.Close()
+	for day := range 100 {
+		hour := first.AddDate(0, 0, day)
+		var batch usage.Batch
+		_, _ = rand.Read(batch.ID[:])
+		for key := range 2500 {
+			for place := range 4 {
+				batch.Counters = append(batch.Counters, usage.Counter{
+					Event: usage.Event{
+						Key: ledgerKey(key), Credential: 1, Place: usage.PlaceOf(netip.AddrFrom4([4]byte{10, 0, 0, byte(place)})),
+						Route: usage.Route{Site: "api", Rules: []string{"read"}, Method: "GET"},
+					},
+					Hour: hour, Requests: 10, Statuses: [6]uint64{2: 10}, Bytes: 47110, First: hour, Last: hour.Add(time.Minute),
+				})
+			}
+		}
+		if _, err := l.Add(b.Context(), batch); err != nil {
+			b.Fatal(err)
+		}
+	}
+	place := usage.PlaceOf(netip.AddrFrom4([4]byte{10, 0, 0, 1}))
+	for name, q := range map[string]struct {
+		query usage.Query
+		want  uint64
+	}{
+		"key":     {usage.Query{Key: ledgerKey(1234)}, 4000},
+		"address": {usage.Query{Place: &place}, 2_500_000},
+		"all":     {usage.Query{}, 10_000_000},
+	} {
+		b.Run(name, func(b *testing.B) {
+			for b.Loop() {
+				if sum, err := usage.Summarize(b.Context(), l, q.query, nil); err != nil || sum.Requests != q.want {
+					b.Fatal(sum.Requests, err)
+				}
+			}
+		})
+	}
+}
