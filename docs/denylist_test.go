@@ -9,6 +9,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/caddy-apikey/caddy-apikey/denylist"
@@ -61,9 +62,10 @@ func TestDenyFetch(t *testing.T) {
 		t.Skip(err)
 	}
 	command := firstFenceOf(section(read(t, "denylist.md"), "### Keep one up to date"), "sh")
-	status := http.StatusOK
+	var status atomic.Int64
+	status.Store(http.StatusOK)
 	feed := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		w.WriteHeader(status)
+		w.WriteHeader(int(status.Load()))
 		_, _ = w.Write([]byte(`{"cidr":"1.10.16.0/20"}` + "\n" + `{"type":"metadata","records":1}` + "\n"))
 	}))
 	defer feed.Close()
@@ -84,7 +86,7 @@ func TestDenyFetch(t *testing.T) {
 	if err := os.WriteFile(path, []byte("mine\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	status = http.StatusServiceUnavailable
+	status.Store(http.StatusServiceUnavailable)
 	if err := run(); err == nil || read(t, path) != "mine\n" {
 		t.Errorf("a failed fetch has replaced the list: %v", err)
 	}
