@@ -26,7 +26,7 @@ const guard = `@read method GET HEAD
 	}`
 
 // The layers around the key, of which none is reached: so many requests do not
-// come in a second. A deny list goes in front of them.
+// come in a second.
 const (
 	lockout = `lockout {
 		on request 65534 in 1s
@@ -51,15 +51,18 @@ const (
 
 const respond = "respond `" + answerText + "`"
 
+// denying is guard with a deny list.
+var denying = strings.Replace(guard, "api_key {", "api_key {\n\t\tdeny 192.0.2.0/24 198.51.100.0/24 2001:db8:bad::/48", 1)
+
 // siteTexts has the inside of every site. Twins are equal, to show the noise.
 var siteTexts = map[string]string{
 	"respond":        respond,
 	"respond twin":   respond,
 	"key, respond":   guard + "\n\t" + respond,
 	"lockout":        lockout + "\n\t" + respond,
-	"layers":         lockout + "\n\troute {\n\t" + addressLimit + "\n\t" + guard + "\n\t" + orgLimit + "\n\t" + respond + "\n\t}",
+	"layers":         lockout + "\n\troute {\n\t" + addressLimit + "\n\t" + denying + "\n\t" + orgLimit + "\n\t" + respond + "\n\t}",
 	"fewer layers":   lockout + "\n\t" + guard + "\n\t" + orgLimit + "\n\t" + respond,
-	"layers, proxy":  lockout + "\n\troute {\n\t" + addressLimit + "\n\t" + guard + "\n\t" + orgLimit + "\n\treverse_proxy {$UPSTREAM}\n\t}",
+	"layers, proxy":  lockout + "\n\troute {\n\t" + addressLimit + "\n\t" + denying + "\n\t" + orgLimit + "\n\treverse_proxy {$UPSTREAM}\n\t}",
 	"proxy":          "reverse_proxy {$UPSTREAM}",
 	"proxy twin":     "reverse_proxy {$UPSTREAM}",
 	"key, proxy":     guard + "\n\treverse_proxy {$UPSTREAM}",

@@ -2,19 +2,20 @@ package attack
 
 import (
 	"bufio"
+	"encoding/json"
 	"fmt"
+	"hash/crc32"
 	"io"
 	"math/rand/v2"
 	"net"
 	"net/http"
+	"os"
 	"runtime"
 	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"hash/crc32"
 
 	"github.com/caddy-apikey/caddy-apikey/internal/rig"
 )
@@ -255,6 +256,37 @@ var exhaustion = []attack{
 		added := slices.DeleteFunc(slices.Clone(after), func(name string) bool { return slices.Contains(before, name) })
 		if len(added) > 0 || len(before) < 20 {
 			s.t.Errorf("%d series became %d; new are %q", len(before), len(after), added)
+		}
+	}},
+	{"J05_many_requests", func(s *scene) {
+		// Half of them are refused, from ever more addresses and with ever more paths.
+		s.Load(trustingStrict, site)
+		one := func(i int) *http.Request {
+			from := fmt.Sprintf("X-Forwarded-For: 198.18.%d.%d", i>>8&255, i&255)
+			if i%2 == 0 {
+				return s.to("GET", fmt.Sprintf("/admin/%d?n=%d", i, i), s.reader.bearer(), from)
+			}
+			return s.to("GET", fmt.Sprintf("/public/%d?n=%d", i, i), s.reader.bearer(), from)
+		}
+		const half = 5_000
+		var sizes []int64
+		for round := range 2 {
+			if statuses := s.flood(half, one); statuses[200] != half/2 || statuses[403] != half/2 {
+				s.t.Fatalf("statuses %v", statuses)
+			}
+			var use struct{ Requests, Refused int }
+			if err := json.Unmarshal([]byte(s.managed("GET", "/keys/"+s.reader.id+"/usage", "")), &use); err != nil || use.Requests != (round+1)*half || use.Refused != (round+1)*half/2 {
+				s.t.Errorf("%d requests and %d refusals were counted after %d: %v", use.Requests, use.Refused, (round+1)*half, err)
+			}
+			info, err := os.Stat(s.StorePath() + ".ledger")
+			if err != nil {
+				s.t.Fatal(err)
+			}
+			sizes = append(sizes, info.Size())
+		}
+		// The same combinations again take no more room.
+		if grown := sizes[1] - sizes[0]; grown > 256<<10 {
+			s.t.Errorf("the record grew by %d bytes, from %d", grown, sizes[0])
 		}
 	}},
 	{"J06_colliding_tokens", func(s *scene) {
