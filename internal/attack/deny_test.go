@@ -58,6 +58,11 @@ func outOfDenyList(s *scene) {
 	}
 	req.Header.Set("X-Forwarded-For", "198.51.100.7")
 	denied("HTTP/3", s.send(client, req))
+
+	s.Load(strings.Replace(trustingStrict, "servers {", "servers {\nprotocols h1 h2c", 1), denying("deny 198.51.100.0/24"))
+	head := append(s.head("GET", "/public/x"), lower(good))
+	denied("HTTP/2", s.h2(append(head, "x-forwarded-for: 198.51.100.7")...))
+	s.accepted("another address over HTTP/2", s.h2(append(head, "x-forwarded-for: 192.0.2.1")...))
 }
 
 // damagedDenyLists does everything to the file of a list while it is in force.
