@@ -32,6 +32,12 @@ type Bolt struct {
 	// refused. At least 1 MiB. Default: nearly 8 GiB, some ten million keys
 	// (1 GiB on 32-bit systems).
 	MaxSize int64 `json:"max_size,omitempty"`
+
+	// How many bytes the record of use beside it may grow to. When it is full the
+	// oldest counters go; calls that must be recorded before they are served may
+	// take four fifths, and are refused beyond that. At least 1 MiB. Default:
+	// 4 GiB (512 MiB on 32-bit systems).
+	MaxRecordSize int64 `json:"max_record_size,omitempty"`
 }
 
 // CaddyModule returns the Caddy module information.
@@ -59,6 +65,9 @@ func (b *Bolt) Provision(caddy.Context) error {
 	b.Path = path
 	if b.MaxSize != 0 && b.MaxSize < minMaxSize {
 		return fmt.Errorf("max_size of the bolt store is %d bytes; set at least %d (1 MiB)", b.MaxSize, minMaxSize)
+	}
+	if b.MaxRecordSize != 0 && b.MaxRecordSize < minMaxSize {
+		return fmt.Errorf("max_record_size of the bolt store is %d bytes; set at least %d (1 MiB)", b.MaxRecordSize, minMaxSize)
 	}
 	return nil
 }
@@ -89,7 +98,7 @@ func (b *Bolt) OpenStore() (keyring.Store, error) {
 
 // OpenLedger opens the record of use beside the store; see [OpenLedger].
 func (b *Bolt) OpenLedger(keep usage.Keep) (usage.Store, error) {
-	l, err := OpenLedger(b.Path+".ledger", LedgerOptions{Keep: keep})
+	l, err := OpenLedger(b.Path+".ledger", LedgerOptions{Keep: keep, Options: Options{MaxSize: b.MaxRecordSize}})
 	if err != nil {
 		return nil, err // not a nil *Ledger in an interface
 	}
@@ -99,7 +108,8 @@ func (b *Bolt) OpenLedger(keep usage.Keep) (usage.Store, error) {
 // UnmarshalCaddyfile sets up the store from Caddyfile tokens. Syntax:
 //
 //	bolt [<path>] {
-//		max_size <size>
+//		max_size        <size>
+//		max_record_size <size>
 //	}
 //
 // A size is a number with a unit, such as 512MiB or 4GB.
@@ -120,24 +130,37 @@ func (b *Bolt) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	for d.NextBlock(0) {
 		switch option := d.Val(); option {
 		case "max_size":
-			if b.MaxSize != 0 {
-				return d.Err("max_size is set twice")
+			if err := unmarshalSize(d, &b.MaxSize); err != nil {
+				return err
 			}
-			var text string
-			if !d.AllArgs(&text) {
-				return d.Err("max_size: write one size, such as 512MiB")
+		case "max_record_size":
+			if err := unmarshalSize(d, &b.MaxRecordSize); err != nil {
+				return err
 			}
-			size, err := humanize.ParseBytes(text)
-			if err != nil || size < minMaxSize || size > math.MaxInt64 {
-				return d.Errf("max_size %q: want a size of at least 1MiB, such as 512MiB", text)
-			}
-			b.MaxSize = int64(size)
 		case "path":
 			return d.Err("path: write it behind bolt: `store bolt <path>`")
 		default:
-			return d.Errf("unknown option %q of bolt; there is: max_size", option)
+			return d.Errf("unknown option %q of bolt; there are: max_size and max_record_size", option)
 		}
 	}
+	return nil
+}
+
+// unmarshalSize reads the argument of an option, and sets it.
+func unmarshalSize(d *caddyfile.Dispenser, bytes *int64) error {
+	option := d.Val()
+	if *bytes != 0 {
+		return d.Errf("%s is set twice", option)
+	}
+	var text string
+	if !d.AllArgs(&text) {
+		return d.Errf("%s: write one size, such as 512MiB", option)
+	}
+	size, err := humanize.ParseBytes(text)
+	if err != nil || size < minMaxSize || size > math.MaxInt64 {
+		return d.Errf("%s %q: want a size of at least 1MiB, such as 512MiB", option, text)
+	}
+	*bytes = int64(size)
 	return nil
 }
 

@@ -13,6 +13,7 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 
 	"github.com/caddy-apikey/caddy-apikey/store/bolt"
+	"github.com/caddy-apikey/caddy-apikey/usage"
 )
 
 func TestUnmarshalCaddyfile(t *testing.T) {
@@ -23,6 +24,9 @@ func TestUnmarshalCaddyfile(t *testing.T) {
 		{"bolt", `{}`},
 		{"bolt /data/keys.db", `{"path":"/data/keys.db"}`},
 		{"bolt {env.KEYS}/keys.db {\n max_size 512MiB\n}", `{"path":"{env.KEYS}/keys.db","max_size":536870912}`},
+		{"bolt {\n max_size 1GB\n max_record_size 64GiB\n}", `{"max_size":1000000000,"max_record_size":68719476736}`},
+		{"bolt {\n max_record_size 10KB\n}", `error: max_record_size "10KB": want a size of at least 1MiB`},
+		{"bolt {\n max_record_size 1GB\n max_record_size 2GB\n}", "error: max_record_size is set twice"},
 		{"bolt {\n max_size 4GB\n}", `{"max_size":4000000000}`},
 		{"bolt a b", `error: write one path, in quotes if it has spaces; "b" is too much`},
 		{"bolt ~/keys.db", "error: ~ is not replaced in ~/keys.db: write the whole path"},
@@ -34,7 +38,7 @@ func TestUnmarshalCaddyfile(t *testing.T) {
 		{"bolt {\n max_size 10KB\n}", `error: max_size "10KB": want a size of at least 1MiB`},
 		{"bolt {\n max_size 20EB\n}", `error: max_size "20EB": want a size`},
 		{"bolt {\n max_size 1GB\n max_size 2GB\n}", "error: max_size is set twice"},
-		{"bolt {\n mode 0644\n}", `error: unknown option "mode" of bolt; there is: max_size`},
+		{"bolt {\n mode 0644\n}", `error: unknown option "mode" of bolt; there are: max_size and max_record_size`},
 	} {
 		var b bolt.Bolt
 		err := b.UnmarshalCaddyfile(caddyfile.NewTestDispenser(test.input))
@@ -67,6 +71,7 @@ func TestProvision(t *testing.T) {
 		{bolt.Bolt{Path: "{env.API_KEYS_TEST_UNSET}"}, ""},
 		{bolt.Bolt{Path: "{http.request.host}"}, ""},
 		{bolt.Bolt{MaxSize: 5}, ""},
+		{bolt.Bolt{MaxRecordSize: 5}, ""},
 	} {
 		b := test.given
 		err := b.Provision(caddy.Context{})
@@ -87,6 +92,13 @@ func TestOpenStore(t *testing.T) {
 	s, err := b.OpenStore()
 	must(t, err)
 	must(t, s.Close())
+	b.MaxRecordSize = 8 << 20
+	record, err := b.OpenLedger(usage.Keep{})
+	must(t, err)
+	if _, most := record.(*bolt.Ledger).Room(); most != 8<<20 {
+		t.Errorf("the record may have %d bytes", most)
+	}
+	must(t, record.Close())
 	b.Path = filepath.Dir(b.Path)
 	if s, err := b.OpenStore(); err == nil || s != nil {
 		t.Errorf("%v, %v", s, err)
