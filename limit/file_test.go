@@ -228,6 +228,9 @@ func FuzzFile(f *testing.F) {
 		w.saved(c.saved)
 		for i := range c.records {
 			r := &c.records[i]
+			if !r.span.Calendar() && c.saved == 0 {
+				return // a later record took back when windows were saved
+			}
 			if r.forgotten {
 				w.forgotten(r.org, r.name, r.span, r.number)
 			} else if r.span.Calendar() {
