@@ -34,12 +34,22 @@ func (s *server) newSpender(limits string) *spender {
 	return &spender{token: tokenIn(s.t, r)}
 }
 
+// waitForMidnight waits until a day has begun that is about to: with it quotas
+// begin anew. Days are those of UTC.
+func waitForMidnight(t testing.TB) {
+	now := time.Now().UTC()
+	if left := now.Truncate(24 * time.Hour).Add(24 * time.Hour).Sub(now); left < 3*time.Minute {
+		t.Logf("a new day begins in %v", left)
+		time.Sleep(left + time.Second)
+	}
+}
+
 // spend sends requests until stop says so, by what was accepted in all.
 func (p *spender) spend(t testing.TB, s *server, stop func(accepted int64) bool) {
 	var wg sync.WaitGroup
 	for range 8 {
 		wg.Go(func() {
-			client := &http.Client{Transport: &http.Transport{}, Timeout: 10 * time.Second}
+			client := &http.Client{Transport: &http.Transport{}, Timeout: patience}
 			defer client.CloseIdleConnections()
 			for !stop(p.accepted.Load()) {
 				switch status, err := ask(context.Background(), client, "POST", "http://"+s.site+"/v1/contacts", p.token); {
@@ -66,6 +76,7 @@ func (p *spender) spend(t testing.TB, s *server, stop func(accepted int64) bool)
 // more than what was reserved or not answered at that moment.
 func TestQuotaKill(t *testing.T) {
 	const id, quota, workers = "R32", 300, 8
+	waitForMidnight(t)
 	s := newServer(t)
 	s.start()
 	rounds := amount(4, 100)
@@ -98,6 +109,7 @@ func TestQuotaKill(t *testing.T) {
 // TestQuotaDisk takes the disk away from a server with quotas, and gives it back.
 func TestQuotaDisk(t *testing.T) {
 	const id, quota = "R33", 200
+	waitForMidnight(t)
 	s := newServer(t)
 	s.start()
 	p := s.newSpender(fmt.Sprintf("%d/day", quota))
