@@ -15,6 +15,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/caddy-apikey/caddy-apikey/internal/rig"
 )
 
 // spender uses a key with a quota on several connections at once.
@@ -32,16 +34,6 @@ func (s *server) newSpender(limits string) *spender {
 		s.t.Fatal(err)
 	}
 	return &spender{token: tokenIn(s.t, r)}
-}
-
-// waitForMidnight waits until a day has begun that is about to: with it quotas
-// begin anew. Days are those of UTC.
-func waitForMidnight(t testing.TB) {
-	now := time.Now().UTC()
-	if left := now.Truncate(24 * time.Hour).Add(24 * time.Hour).Sub(now); left < 3*time.Minute {
-		t.Logf("a new day begins in %v", left)
-		time.Sleep(left + time.Second)
-	}
 }
 
 // spend sends requests until stop says so, by what was accepted in all.
@@ -76,7 +68,7 @@ func (p *spender) spend(t testing.TB, s *server, stop func(accepted int64) bool)
 // more than what was reserved or not answered at that moment.
 func TestQuotaKill(t *testing.T) {
 	const id, quota, workers = "R32", 300, 8
-	waitForMidnight(t)
+	rig.AwaitRoom(t, 24*time.Hour)
 	s := newServer(t)
 	s.start()
 	rounds := amount(4, 100)
@@ -109,7 +101,7 @@ func TestQuotaKill(t *testing.T) {
 // TestQuotaDisk takes the disk away from a server with quotas, and gives it back.
 func TestQuotaDisk(t *testing.T) {
 	const id, quota = "R33", 200
-	waitForMidnight(t)
+	rig.AwaitRoom(t, 24*time.Hour)
 	s := newServer(t)
 	s.start()
 	p := s.newSpender(fmt.Sprintf("%d/day", quota))

@@ -76,15 +76,19 @@ func TestKillInsideCommit(t *testing.T) {
 			s.begin(s.strace(p.path, p.calls, fmt.Sprintf("signal=SIGKILL:when=%d", p.when()))...)
 			if s.ready() {
 				ctx, cancel := context.WithTimeout(t.Context(), patience/2)
-				if p.stop {
-					time.AfterFunc(30*time.Millisecond, func() { _ = syscall.Kill(s.child(), syscall.SIGTERM) })
-				}
+				child := s.child()
+				asked := time.AfterFunc(30*time.Millisecond, func() {
+					if p.stop {
+						_ = syscall.Kill(child, syscall.SIGTERM)
+					}
+				})
 				if p.calls == "ftruncate" {
 					err = s.growing(ctx, b, round)
 				} else {
 					err = b.work(ctx)
 				}
 				cancel()
+				asked.Stop()
 				if err != nil {
 					break
 				}

@@ -17,7 +17,7 @@ func hawkClient(t *testing.T, s *hawkServer, requireAnswer bool) (*http.Client, 
 		Signer:  &HawkSigner{ID: "dh37fgj492je", Key: hawkTestKey(t), Ext: "org", RequireAnswer: requireAnswer},
 		Origins: []string{s.URL},
 	}
-	return &http.Client{Transport: transport, Timeout: 10 * time.Second}, transport
+	return &http.Client{Transport: transport, Timeout: time.Minute}, transport
 }
 
 func wantNotes(t *testing.T, s *hawkServer, want ...string) {
