@@ -32,7 +32,7 @@ func TestLimitsPage(t *testing.T) {
 	}
 	script := "set -eu\ncurl() { command curl -sS --noproxy '*' --fail-with-body \"$@\"; }\n" +
 		strings.NewReplacer("localhost:8080", r.Site, "localhost:2019", r.Admin).Replace(firstFenceOf(page, "sh")) + "\necho \"$TOKEN\" > token\n"
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "bash", "-c", script)
 	cmd.Dir = t.TempDir()
