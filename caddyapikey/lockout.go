@@ -150,6 +150,11 @@ func (h *Lockout) settings() (s lockoutSettings, err error) {
 		return s, err
 	}
 	s.exempt, err = keyring.ParseAddrs("exempt", h.Exempt)
+	for _, p := range s.exempt {
+		if p.Bits() == 0 {
+			return s, fmt.Errorf("exempt: %s would exempt everyone, and nobody would ever be locked", p)
+		}
+	}
 	return s, err
 }
 
