@@ -1,6 +1,7 @@
 package audit
 
 import (
+	"bytes"
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/binary"
@@ -102,25 +103,35 @@ func (e *Entry) AppendBinary(b []byte) ([]byte, error) {
 // errEntry: the bytes are not what AppendBinary makes.
 var errEntry = errors.New("not an entry of a trail")
 
+// parse takes apart what AppendBinary wrote, of which it keeps no copy: rest is
+// what follows the payload.
+func parse(data []byte) (at time.Time, kind byte, payload, rest []byte, ok bool) {
+	if len(data) < sha256.Size {
+		return
+	}
+	b := data[sha256.Size:]
+	ms, n := binary.Uvarint(b)
+	if n <= 0 || n >= len(b) {
+		return
+	}
+	kind, b = b[n], b[n+1:]
+	size, n := binary.Uvarint(b)
+	if n <= 0 || size > uint64(len(b)-n) {
+		return
+	}
+	b = b[n:]
+	return fromMilli(int64(ms)), kind, b[:size:size], b[size:], true
+}
+
 // UnmarshalBinary reads what AppendBinary wrote, of which it keeps a copy. Seq
 // and Prev stay as they are.
 func (e *Entry) UnmarshalBinary(data []byte) error {
-	if len(data) < len(e.Hash) {
+	at, kind, payload, b, ok := parse(bytes.Clone(data))
+	if !ok {
 		return errEntry
 	}
-	b := data[copy(e.Hash[:], data):]
-	ms, n := binary.Uvarint(b)
-	if n <= 0 || n >= len(b) {
-		return errEntry
-	}
-	e.Time = fromMilli(int64(ms))
-	kind, b := b[n], b[n+1:]
-	size, n := binary.Uvarint(b)
-	if n <= 0 || size > uint64(len(b)-n) {
-		return errEntry
-	}
-	b = append([]byte(nil), b[n:]...)
-	e.Payload, b = b[:size:size], b[size:]
+	copy(e.Hash[:], data)
+	e.Time, e.Payload = at, payload
 	e.Details, e.Erased, e.Damaged, e.salt, e.commitment = nil, false, nil, [16]byte{}, [32]byte{}
 	switch {
 	case kind == detailsNone && len(b) == 0:
