@@ -6,6 +6,8 @@ import (
 	"encoding/binary"
 	"errors"
 	"time"
+
+	"github.com/caddy-apikey/caddy-apikey/internal/milli"
 )
 
 // Entry is an entry of a trail. Its hash covers the hash of the one before, its
@@ -62,7 +64,7 @@ func (e *Entry) chain() [32]byte {
 	b = append(b, entryDomain...)
 	b = append(b, e.Prev[:]...)
 	b = binary.BigEndian.AppendUint64(b, e.Seq)
-	b = binary.BigEndian.AppendUint64(b, uint64(milli(e.Time)))
+	b = binary.BigEndian.AppendUint64(b, uint64(milli.Of(e.Time)))
 	b = append(b, e.commitment[:]...)
 	return sha256.Sum256(append(b, e.Payload...)) // nothing after it: its length needs no place
 }
@@ -79,7 +81,7 @@ const (
 // then either salt and details, or what they were hashed to. It never fails.
 func (e *Entry) AppendBinary(b []byte) ([]byte, error) {
 	b = append(b, e.Hash[:]...)
-	b = binary.AppendUvarint(b, uint64(milli(e.Time)))
+	b = binary.AppendUvarint(b, uint64(milli.Of(e.Time)))
 	kind := detailsNone
 	switch {
 	case e.Erased:
@@ -113,7 +115,7 @@ func (e *Entry) UnmarshalBinary(data []byte) error {
 	if n <= 0 || n >= len(b) {
 		return errEntry
 	}
-	e.Time = fromMilli(int64(ms))
+	e.Time = milli.Time(int64(ms))
 	kind, b := b[n], b[n+1:]
 	size, n := binary.Uvarint(b)
 	if n <= 0 || size > uint64(len(b)-n) {
@@ -134,19 +136,4 @@ func (e *Entry) UnmarshalBinary(data []byte) error {
 		return errEntry
 	}
 	return nil
-}
-
-// milli is Unix milliseconds, 0 for the zero time.
-func milli(t time.Time) int64 {
-	if t.IsZero() {
-		return 0
-	}
-	return t.UnixMilli()
-}
-
-func fromMilli(ms int64) time.Time {
-	if ms == 0 {
-		return time.Time{}
-	}
-	return time.UnixMilli(ms).UTC()
 }
