@@ -7,6 +7,8 @@ import (
 	"net/netip"
 	"sync"
 	"sync/atomic"
+
+	"github.com/caddy-apikey/caddy-apikey/internal/milli"
 )
 
 // KeyLen is the length of a key's id in bytes.
@@ -117,7 +119,7 @@ func (c *cell) take(counter *Counter) bool {
 		any = any || counter.Statuses[i] != 0
 	}
 	if counter.Requests != 0 {
-		counter.First, counter.Last = unixMilli(c.first.Swap(0)), unixMilli(c.last.Load())
+		counter.First, counter.Last = milli.Time(c.first.Swap(0)), milli.Time(c.last.Load())
 		if counter.First.IsZero() || counter.Last.Before(counter.First) {
 			counter.First = counter.Last
 		}
