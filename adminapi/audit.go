@@ -25,9 +25,9 @@ const (
 	// maxPageBytes is when a page of the trail ends before its limit.
 	maxPageBytes = 4 << 20
 
-	// clockSlack is how much older than since an entry may be while newer ones
-	// are looked for behind it: clocks are set, numbers are not.
-	clockSlack = 24 * time.Hour
+	// maxOld is how many entries in a row may be older than since while newer ones
+	// are looked for behind them: numbers go by what was first, and clocks are set.
+	maxOld = 100_000
 )
 
 // entryFilter selects entries of a trail; what is empty selects all.
@@ -35,6 +35,8 @@ type entryFilter struct {
 	key, org, actor, action string
 	address                 string
 	span                    usage.Span
+
+	old int // how many in a row were too old
 }
 
 func (f *entryFilter) matches(e *audit.Entry) bool {
@@ -53,9 +55,15 @@ func (f *entryFilter) matches(e *audit.Entry) bool {
 		(f.address == "" || addressOf(e) == f.address)
 }
 
-// over reports whether what follows, backwards, is all too old.
+// over is told of each entry, backwards, and reports whether those that follow
+// need not be looked at, as all of them are too old.
 func (f *entryFilter) over(e *audit.Entry) bool {
-	return !f.span.Since.IsZero() && e.Time.Before(f.span.Since.Add(-clockSlack))
+	if !e.Time.Before(f.span.Since) {
+		f.old = 0
+		return false
+	}
+	f.old++
+	return f.old > maxOld
 }
 
 func addressOf(e *audit.Entry) string {
