@@ -226,7 +226,10 @@ func (in *orgInput) replace(o *keyring.Org) error {
 	if !in.Limits.present && len(o.Limits) > 0 {
 		return badField("limits", missing+", or [] for no limits of its own")
 	}
-	o.Title, o.Tier, o.Metadata = "", "", nil
+	if !in.Tier.present && o.Tier != "" {
+		return badField("tier", "the org is of a tier, whose limits hold for it, and this body has none; send it, or \"\" for none")
+	}
+	o.Title, o.Metadata = "", nil
 	return in.edit(o)
 }
 

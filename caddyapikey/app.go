@@ -74,7 +74,8 @@ type App struct {
 
 	ctx          caddy.Context
 	denied       *denied
-	denyFiles    []denyUse // to be given back
+	denyFiles    []denyUse   // to be given back
+	denyShrinks  atomic.Bool // those that may shrink do
 	denyReleased bool
 	registry     *prometheus.Registry // of the configuration's metrics
 

@@ -58,6 +58,12 @@ func (a *Authenticator) Authenticate(w http.ResponseWriter, r *http.Request) (ca
 		if d.why == nil {
 			d.why = a.handler.spend(r, &d)
 		}
+		if d.why == nil && d.waited {
+			d.why = a.handler.afterWaiting(r, &d)
+		}
+		if d.why != nil {
+			a.handler.giveBack(&d)
+		}
 	}
 	showLimits(w.Header(), &d)
 	a.handler.record(r, &d, true)

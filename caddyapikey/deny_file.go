@@ -25,7 +25,7 @@ var denyLook = time.Second
 type denyFile struct {
 	*denylist.File
 	logger  *zap.Logger
-	shrinks atomic.Int32 // how many of those who use it let it shrink
+	shrinks atomic.Int32 // how many of the configurations that run let it shrink
 	told    string       // the fault that was told last
 
 	stop, done chan struct{}
@@ -61,16 +61,28 @@ func (a *App) openDenyFile(path string, mayShrink bool) (*denyFile, error) {
 		return nil, err
 	}
 	f := value.(*denyFile)
-	if mayShrink {
-		f.shrinks.Add(1)
-	}
 	a.denyFiles = append(a.denyFiles, denyUse{f, mayShrink})
 	if shared {
-		if err := f.Reload(mayShrink); err != nil {
+		// A list that the configuration before would not take waits until this one
+		// runs: it may be refused yet.
+		err := f.Reload(f.shrinks.Load() > 0)
+		if shrunk := errors.Is(err, denylist.ErrShrunk) || errors.Is(err, denylist.ErrEmpty); err != nil && !(shrunk && mayShrink) {
 			return nil, err
 		}
 	}
 	return f, nil
+}
+
+// shrinkDenyFiles lets lists shrink whose lines say so, now that the
+// configuration runs.
+func (a *App) shrinkDenyFiles() {
+	a.denyShrinks.Store(true)
+	for _, use := range a.denyFiles {
+		if use.mayShrink {
+			use.file.shrinks.Add(1)
+			_ = use.file.Reload(true) // a look tells what is wrong
+		}
+	}
 }
 
 // releaseDenyFiles gives all references back. The list of them stays: health may
@@ -82,7 +94,7 @@ func (a *App) releaseDenyFiles() error {
 	a.denyReleased = true
 	var errs []error
 	for _, use := range a.denyFiles {
-		if use.mayShrink {
+		if use.mayShrink && a.denyShrinks.Load() {
 			use.file.shrinks.Add(-1)
 		}
 		_, err := denyFiles.Delete(use.file.Path())

@@ -212,9 +212,13 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 			d.why = h.spend(r, &d)
 		}
 		if h.mustAudit(&d) {
-			if h.audit(r, &d); d.why != nil && enforced {
-				h.giveBack(&d)
-			}
+			h.audit(r, &d)
+		}
+		if d.why == nil && d.waited {
+			d.why = h.afterWaiting(r, &d)
+		}
+		if d.why != nil && enforced {
+			h.giveBack(&d)
 		}
 	}
 	h.record(r, &d, enforced)

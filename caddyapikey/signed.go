@@ -154,6 +154,7 @@ func (h *Handler) settle(r *http.Request, d *decision) *refusal {
 		if why := h.renew(kr, r, d); why != nil {
 			return why
 		}
+		d.waited = false
 	}
 	if !once {
 		return nil
@@ -165,7 +166,8 @@ func (h *Handler) settle(r *http.Request, d *decision) *refusal {
 }
 
 // renew decides again about a key by what it is now. Its holder decides how long
-// the body takes, and the key may have ended meanwhile.
+// the body takes, the disk how long it takes to record, and the key may have ended
+// meanwhile.
 func (h *Handler) renew(kr *keyring.Keyring, r *http.Request, d *decision) *refusal {
 	key, verdict := kr.Renew(d.key)
 	if why := refusalOf(verdict); why != nil {

@@ -178,9 +178,10 @@ func (a *App) openUseRecord() error {
 }
 
 // keepAnew has the record of use keep, and look for, what this configuration says,
-// which may have found it open. It is called when the configuration runs: what one that is
+// which may have found it open, and deny lists shrink. It is called when the configuration runs: what one that is
 // refused says must not throw anything away.
 func (a *App) keepAnew() {
+	a.shrinkDenyFiles()
 	if a.trailLog != nil {
 		a.trailLog.app.Store(a)
 	}
