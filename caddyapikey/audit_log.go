@@ -70,9 +70,8 @@ const auditLogCheck = time.Second
 // back, so that a log which is slow or blocked loses no line and holds up nobody:
 // it only falls behind.
 type trailLog struct {
-	app  atomic.Pointer[App] // whose logger is used
-	stop chan struct{}
-	done chan struct{}
+	app     atomic.Pointer[App] // whose logger is used
+	looking loop
 
 	mu    sync.Mutex
 	tails []*trailTail
@@ -86,8 +85,8 @@ type trailTail struct {
 }
 
 func newTrailLog() *trailLog {
-	l := &trailLog{stop: make(chan struct{}), done: make(chan struct{})}
-	go l.run()
+	l := new(trailLog)
+	l.looking = startLoop(auditLogCheck, func() { l.catchUp(context.Background()) })
 	return l
 }
 
@@ -133,21 +132,6 @@ func (l *trailLog) follow(name string, trail audit.Trail) error {
 	t.at.Store(last)
 	l.tails = append(l.tails, t)
 	return nil
-}
-
-func (l *trailLog) run() {
-	defer close(l.done)
-	tick := time.NewTicker(auditLogCheck)
-	defer tick.Stop()
-	ctx := context.Background()
-	for {
-		select {
-		case <-tick.C:
-			l.catchUp(ctx)
-		case <-l.stop:
-			return
-		}
-	}
 }
 
 func (l *trailLog) following() []*trailTail {
@@ -201,13 +185,12 @@ func (l *trailLog) behind(ctx context.Context) (n uint64) {
 
 // Destruct logs what is left, if the log takes it in time.
 func (l *trailLog) Destruct() error {
-	close(l.stop)
 	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
 	defer cancel()
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		<-l.done
+		l.looking.end()
 		for _, t := range l.following() {
 			if calls, ok := t.trail.(audit.CallTrail); ok {
 				_ = calls.FlushOutcomes(ctx)
