@@ -14,6 +14,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 
 	"github.com/caddy-apikey/caddy-apikey/audit"
+	"github.com/caddy-apikey/caddy-apikey/keyring"
 )
 
 // auditLogName is the logger of both trails, below Caddy's http.
@@ -36,7 +37,7 @@ func (a *App) auditLog(trail string, e *audit.Entry) {
 	fields := []zap.Field{
 		zap.String("trail", trail),
 		zap.Uint64("seq", e.Seq),
-		zap.String("time", e.Time.UTC().Format(timeFormat)),
+		zap.String("time", e.Time.UTC().Format(keyring.TimeFormat)),
 		zap.String("hash", hex.EncodeToString(e.Hash[:])),
 		zap.Reflect("entry", json.RawMessage(e.Payload)),
 	}
@@ -45,8 +46,6 @@ func (a *App) auditLog(trail string, e *audit.Entry) {
 	}
 	entry.Write(fields...)
 }
-
-const timeFormat = "2006-01-02T15:04:05.000Z07:00"
 
 // actionOf is what the line says first.
 func actionOf(e *audit.Entry) string {
