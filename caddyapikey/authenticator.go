@@ -66,7 +66,7 @@ func (a *Authenticator) Authenticate(w http.ResponseWriter, r *http.Request) (ca
 		}
 	}
 	showLimits(w.Header(), &d)
-	a.handler.record(r, &d, true)
+	a.handler.tell(r, &d, true)
 	var used account // without the answer, which a provider does not see
 	a.handler.openAccount(&used, r, &d)
 	used.close(&d, false, nil)

@@ -185,8 +185,9 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 
 // ServeHTTP decides about one request: denied addresses, strict checks, the
 // rules that match, exactly one credential, the key in force, its address list,
-// its scopes, its limits, audit if asked; then it strips the credential, sets the
-// identity and hands on.
+// its scopes (decide); the digest of a signed body and the nonce (settle); its
+// limits (spend); audit if asked. Then it refuses, or strips the credential, sets
+// the identity and hands on (serve), and accounts for the answer.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) (err error) {
 	h.owned.remove(r.Header)
 	enforced := h.Mode == modeEnforce
@@ -221,7 +222,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 			h.giveBack(&d)
 		}
 	}
-	h.record(r, &d, enforced)
+	h.tell(r, &d, enforced)
 	if enforced {
 		showLimits(w.Header(), &d)
 	}
