@@ -94,6 +94,9 @@ func (h *Handler) provisionRules(ctx caddy.Context) error {
 	if len(h.Rules) > maxRules {
 		return fmt.Errorf("%d rules, at most %d are possible", len(h.Rules), maxRules)
 	}
+	if h.opensAll() {
+		return errOpensAll
+	}
 	names := make(map[string]bool)
 	for i, rule := range h.Rules {
 		if rule.Name == "" {
@@ -106,9 +109,7 @@ func (h *Handler) provisionRules(ctx caddy.Context) error {
 		if err := rule.provision(ctx); err != nil {
 			return fmt.Errorf("rule %s: %w", rule.Name, err)
 		}
-		if rule.Signed && len(h.Signature.Schemes) == 0 {
-			return fmt.Errorf("rule %s: signed, but signature off accepts no signature", rule.Name)
-		}
+		h.warnOfPlaceholders(rule)
 	}
 	h.provisionAudit()
 	return nil

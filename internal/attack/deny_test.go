@@ -149,6 +149,34 @@ func damagedDenyLists(s *scene) {
 	}
 }
 
+// denyListOfRefused has a list that was cut off let in by a configuration that
+// never runs.
+func denyListOfRefused(s *scene) {
+	path := filepath.Join(s.t.TempDir(), "drop.txt")
+	var all strings.Builder
+	for i := range 200 {
+		fmt.Fprintf(&all, "198.51.100.%d\n", i)
+	}
+	whole := all.String()
+	write := func(text string) {
+		s.t.Helper()
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			s.t.Fatal(err)
+		}
+	}
+	write(whole)
+	s.Load(trusting, denying("deny "+path))
+	write(whole[:strings.Index(whole, "198.51.100.10\n")])
+	last := s.get("/public/x", "X-Forwarded-For: 198.51.100.199", s.reader.bearer())
+	shrinks := denying("deny " + path + " {\nmay_shrink\n}")
+	if err := s.TryLoad(trusting, shrinks+"\napi_key {\nrequire * read\ndeny ./missing\n}"); err == nil {
+		s.t.Error("a configuration with a list that is not there was loaded")
+	}
+	s.refused("after a configuration that was refused", last, http.StatusForbidden)
+	s.Load(trusting, shrinks)
+	s.accepted("after one that runs", last)
+}
+
 // claimedCertificates claims in headers what only a handshake can prove.
 func claimedCertificates(s *scene) {
 	fingerprint := strings.Repeat("ab", 32)

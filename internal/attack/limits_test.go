@@ -373,6 +373,18 @@ var limits = []attack{
 			s.t.Errorf("%d left", n)
 		}
 	}},
+	{"N33_a_tier_lost_by_leaving_it_out", func(s *scene) {
+		s.Load(fmt.Sprintf("api_keys {\nstore bolt %s\ntier small {\nlimit 2/1h\norg_limit 3/1h\n}\n}", s.StorePath()), limitedSite)
+		s.managed("PUT", "/orgs/tiered", `{"tier":"small"}`)
+		one := s.key(`{"name":"one","org":"tiered","scopes":["read"]}`)
+		s.unmanaged("a PUT without the tier", "PUT", "/orgs/tiered", `{"title":"Tiered"}`, http.StatusBadRequest)
+		for range 2 {
+			s.accepted("within the tier's limit", s.get("/x", one.bearer()))
+		}
+		s.refused("beyond it", s.get("/x", one.bearer()), http.StatusTooManyRequests)
+		s.managed("PUT", "/orgs/tiered", `{"tier":""}`)
+		s.accepted("without a tier", s.get("/x", one.bearer()))
+	}},
 	{"N32_a_body_that_stalls", func(s *scene) {
 		s.load(limitedSite)
 		key := s.key(`{"name":"slow","scopes":["read"],"limits":["1/1h"]}`)
