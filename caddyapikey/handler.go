@@ -180,6 +180,7 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	if _, err := h.conflict(); err != nil {
 		return err
 	}
+	h.warnOfClientCerts(ctx)
 	return h.app.addHandler(ctx, h)
 }
 

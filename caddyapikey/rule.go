@@ -67,6 +67,7 @@ type Rule struct {
 	// processing.
 	Data string `json:"data,omitempty"`
 
+	asksKey  bool // its matchers ask for the key
 	matchers caddyhttp.MatcherSets
 	exact    []exactPath // for each matcher set
 	scopes   []scopeTemplate
@@ -147,6 +148,7 @@ func (rule *Rule) provision(ctx caddy.Context) error {
 		rule.scopes = append(rule.scopes, t)
 	}
 	// Before the matchers are loaded: loading lower-cases their paths.
+	rule.asksKey = asksKey(rule.MatcherSetsRaw)
 	rule.exact = newExactPaths(rule.MatcherSetsRaw)
 	loaded, err := ctx.LoadModule(rule, "MatcherSetsRaw")
 	if err != nil {
