@@ -147,6 +147,11 @@ func (rule *Rule) provision(ctx caddy.Context) error {
 		}
 		rule.scopes = append(rule.scopes, t)
 	}
+	for _, set := range rule.MatcherSetsRaw {
+		if hint := checkPaths(set); hint != "" {
+			return errors.New(hint)
+		}
+	}
 	// Before the matchers are loaded: loading lower-cases their paths.
 	rule.asksKey = asksKey(rule.MatcherSetsRaw)
 	rule.exact = newExactPaths(rule.MatcherSetsRaw)
