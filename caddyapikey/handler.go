@@ -3,7 +3,6 @@ package caddyapikey
 import (
 	"fmt"
 	"net/http"
-	"regexp"
 	"sync/atomic"
 
 	"go.uber.org/zap"
@@ -114,15 +113,6 @@ func (Handler) CaddyModule() caddy.ModuleInfo {
 		ID:  "http.handlers.api_key",
 		New: func() caddy.Module { return new(Handler) },
 	}
-}
-
-var realmPattern = regexp.MustCompile(`^[ !#-\[\]-~]{1,64}$`)
-
-func checkRealm(realm string) error {
-	if !realmPattern.MatchString(realm) {
-		return fmt.Errorf("realm %q: write up to 64 printable ASCII characters without quotes and backslashes, such as `realm \"contacts api\"`", realm)
-	}
-	return nil
 }
 
 // Provision checks the configuration and compiles the policy.
