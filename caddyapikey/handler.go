@@ -3,7 +3,6 @@ package caddyapikey
 import (
 	"fmt"
 	"net/http"
-	"regexp"
 	"sync/atomic"
 
 	"go.uber.org/zap"
@@ -116,15 +115,6 @@ func (Handler) CaddyModule() caddy.ModuleInfo {
 	}
 }
 
-var realmPattern = regexp.MustCompile(`^[ !#-\[\]-~]{1,64}$`)
-
-func checkRealm(realm string) error {
-	if !realmPattern.MatchString(realm) {
-		return fmt.Errorf("realm %q: write up to 64 printable ASCII characters without quotes and backslashes, such as `realm \"contacts api\"`", realm)
-	}
-	return nil
-}
-
 // Provision checks the configuration and compiles the policy.
 func (h *Handler) Provision(ctx caddy.Context) error {
 	h.logger = ctx.Logger()
@@ -180,6 +170,7 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	if _, err := h.conflict(); err != nil {
 		return err
 	}
+	h.warnOfClientCerts(ctx)
 	return h.app.addHandler(ctx, h)
 }
 

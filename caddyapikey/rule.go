@@ -67,6 +67,7 @@ type Rule struct {
 	// processing.
 	Data string `json:"data,omitempty"`
 
+	asksKey  bool // its matchers ask for the key
 	matchers caddyhttp.MatcherSets
 	exact    []exactPath // for each matcher set
 	scopes   []scopeTemplate
@@ -146,7 +147,13 @@ func (rule *Rule) provision(ctx caddy.Context) error {
 		}
 		rule.scopes = append(rule.scopes, t)
 	}
+	for _, set := range rule.MatcherSetsRaw {
+		if hint := checkPaths(set); hint != "" {
+			return errors.New(hint)
+		}
+	}
 	// Before the matchers are loaded: loading lower-cases their paths.
+	rule.asksKey = asksKey(rule.MatcherSetsRaw)
 	rule.exact = newExactPaths(rule.MatcherSetsRaw)
 	loaded, err := ctx.LoadModule(rule, "MatcherSetsRaw")
 	if err != nil {
