@@ -88,6 +88,7 @@ var classes = [][]attack{
 	trail,
 	limits,
 	tells,
+	leaks,
 }
 
 // TestAttack runs every case against a server of its own class. Whatever a case
