@@ -89,6 +89,9 @@ var classes = [][]attack{
 	limits,
 	tells,
 	leaks,
+	floods,
+	ruins,
+	spellings,
 }
 
 // TestAttack runs every case against a server of its own class. Whatever a case
