@@ -150,8 +150,9 @@ func TestKeysWrittenUnderLoad(t *testing.T) {
 	ratio := float64(quantile(ratios, 0.5)) / 1000
 	must(t, id, "keys changed beside requests: wrong decisions, changes that failed", "0", wrong == 0 && w.failed.Load() == 0,
 		"%d of %d, %d of %d", wrong, 2*asked, w.failed.Load(), w.written.Load())
-	note(t, id, "requests take, with 1000 changes a second, to without", "2 times", ratio <= 2, "%.2f times (median of %d pairs; %.0f changes and %.0f requests a second)",
-		ratio, rounds, float64(w.written.Load())/writing.Seconds(), float64(asked)/writing.Seconds())
+	changes := float64(w.written.Load()) / writing.Seconds()
+	note(t, id, "requests take, beside changes of keys, to without", "2 times, at 1000 changes a second", ratio <= 2 && changes >= 900, "%.2f times (median of %d pairs), at %.0f changes and %.0f requests a second",
+		ratio, rounds, changes, float64(asked)/writing.Seconds())
 	note(t, id, "p99 of a client that waits for each answer", "5 ms", quantile(busy, 0.5) < 5*time.Millisecond, "%.1f ms, without changes %.1f ms (medians of %d)",
 		float64(quantile(busy, 0.5))/1e6, float64(quantile(calm, 0.5))/1e6, rounds)
 }
