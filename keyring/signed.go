@@ -2,7 +2,6 @@ package keyring
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"maps"
@@ -12,16 +11,32 @@ import (
 )
 
 // decoy takes the place of a key that does not exist, so that finding out costs
-// as much as a wrong signature. It is random: with a decoy that somebody knows he
-// could make a signature that fits, which fails later and in another way than a
-// wrong one.
-var decoy = must(hmacsig.SecretKey([]byte(rand.Text())))
+// as much as a wrong signature. Its secret is sealed like those of keys, by a
+// master key that only this process ever had.
+var decoy = newDecoyKey()
 
-func must(k hmacsig.Key, err error) hmacsig.Key {
+type decoyKey struct {
+	sealer *Sealer
+	sealed []byte
+}
+
+// newDecoyKey makes a random one: with one that somebody knows he could make a
+// signature that fits, which fails later and in another way than a wrong one.
+func newDecoyKey() decoyKey {
+	sealer, err := NewSealer(NewMasterKey())
 	if err != nil {
-		panic(err)
+		panic(err) // its own master key is no master key
 	}
-	return k
+	return decoyKey{sealer, sealer.seal(NewMasterKey(), "", 0)}
+}
+
+// try is what VerifySigned does with a credential.
+func (d decoyKey) try(buf []byte, verify func(hmacsig.Key) bool) {
+	verifier, err := verifierOfMaterial(KindSharedSecret, d.sealed, buf, d.sealer, "", 0)
+	if err != nil {
+		panic(err) // what was sealed a moment ago does not open
+	}
+	verify(verifier)
 }
 
 // VerifySigned decides about a request that claims to be signed by a key. verify
@@ -30,14 +45,14 @@ func must(k hmacsig.Key, err error) hmacsig.Key {
 // nobody has. The error is not nil if a shared secret could not be opened and no other
 // credential fitted: then it is not known whether the signature is good.
 func (k *Keyring) VerifySigned(id string, sealer *Sealer, verify func(hmacsig.Key) bool) (Proven, Verdict, error) {
+	var buf [MaxTokenLen]byte
 	key, ok := k.index.Load().snapshot().byID(id)
 	if !ok {
-		verify(decoy)
+		decoy.try(buf[:0], verify)
 		return Proven{}, Unknown, nil
 	}
 	var failed error
 	tried := false
-	var buf [MaxTokenLen]byte
 	for e, material := range key.credentials {
 		if len(material) == 0 {
 			continue
@@ -53,7 +68,7 @@ func (k *Keyring) VerifySigned(id string, sealer *Sealer, verify func(hmacsig.Ke
 		}
 	}
 	if !tried {
-		verify(decoy)
+		decoy.try(buf[:0], verify)
 	}
 	return Proven{}, Unknown, failed
 }
