@@ -42,6 +42,13 @@ const (
 	lockoutSaveEvery = time.Minute
 )
 
+// What the names of files end in that are about to become others, and of lockouts that
+// could not be read.
+const (
+	newSuffix     = ".new"
+	damagedSuffix = ".damaged"
+)
+
 // openLockoutTable takes a reference to the table of a name, which it loads if no
 // other configuration has.
 func openLockoutTable(name string, logger *zap.Logger) (*lockoutTable, error) {
@@ -88,7 +95,7 @@ func (t *lockoutTable) load() {
 		return
 	}
 	t.Table = lockout.New(lockout.DefaultLimits)
-	aside := t.file + ".damaged"
+	aside := t.file + damagedSuffix
 	if renamed := os.Rename(t.file, aside); renamed != nil {
 		aside = t.file
 	}
@@ -171,7 +178,7 @@ func (t *lockoutTable) Destruct() error {
 
 // replaceFile writes a file whole or not at all.
 func replaceFile(path string, write func(io.Writer) error) error {
-	tmp, err := os.OpenFile(path+".new", os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
+	tmp, err := os.OpenFile(path+newSuffix, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
 	if err != nil {
 		return err
 	}
