@@ -27,8 +27,7 @@ type denyFile struct {
 	logger  *zap.Logger
 	shrinks atomic.Int32 // how many of the configurations that run let it shrink
 	told    string       // the fault that was told last
-
-	stop, done chan struct{}
+	looking loop
 }
 
 // denyUse is one reference to a file.
@@ -52,9 +51,9 @@ func (a *App) openDenyFile(path string, mayShrink bool) (*denyFile, error) {
 		if err != nil {
 			return nil, err
 		}
-		f := &denyFile{File: list, logger: a.logger, stop: make(chan struct{}), done: make(chan struct{})}
+		f := &denyFile{File: list, logger: a.logger}
 		a.logger.Info("deny list loaded", zap.String("file", path), zap.Int("entries", f.Status().Entries), zap.Duration("took", time.Since(began)))
-		go f.run()
+		f.looking = startLoop(denyLook, f.look)
 		return f, nil
 	})
 	if err != nil {
@@ -103,21 +102,6 @@ func (a *App) releaseDenyFiles() error {
 	return errors.Join(errs...)
 }
 
-// run looks at the file until the last configuration let go of it.
-func (f *denyFile) run() {
-	defer close(f.done)
-	ticker := time.NewTicker(denyLook)
-	defer ticker.Stop()
-	for {
-		select {
-		case <-f.stop:
-			return
-		case <-ticker.C:
-			f.look()
-		}
-	}
-}
-
 // look looks at the file once, and tells what became of it.
 func (f *denyFile) look() {
 	before := f.Status()
@@ -143,9 +127,8 @@ func (f *denyFile) look() {
 	}
 }
 
-// Destruct ends the looking.
+// Destruct ends the looking when the last configuration let go of the file.
 func (f *denyFile) Destruct() error {
-	close(f.stop)
-	<-f.done
+	f.looking.end()
 	return nil
 }

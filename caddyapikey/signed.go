@@ -140,7 +140,7 @@ func (h *Handler) settle(r *http.Request, d *decision) *refusal {
 	// must not get more room for having more of them.
 	key := d.key.ID()
 	// Who captured a request must not have many copies of it wait for their body.
-	if once && h.app.spent(key, second, nonce) {
+	if once && h.app.nonceSpent(key, second, nonce) {
 		return replayed
 	}
 	if why := h.verifyBody(r, d); why != nil {
@@ -159,7 +159,7 @@ func (h *Handler) settle(r *http.Request, d *decision) *refusal {
 	if !once {
 		return nil
 	}
-	if err := h.app.spend(h.nonces, key, second, nonce, kr.Now()); err != nil {
+	if err := h.app.spendNonce(h.nonces, key, second, nonce, kr.Now()); err != nil {
 		return whySigned(err)
 	}
 	return nil

@@ -79,7 +79,7 @@ func damagedDenyLists(s *scene) {
 	}
 	eventually := func(what string, is func() bool) {
 		s.t.Helper()
-		for deadline := time.Now().Add(30 * time.Second); !is(); time.Sleep(50 * time.Millisecond) {
+		for deadline := time.Now().Add(time.Minute); !is(); time.Sleep(50 * time.Millisecond) {
 			if time.Now().After(deadline) {
 				s.t.Fatalf("%s: not so after 30 seconds", what)
 			}
@@ -97,7 +97,7 @@ func damagedDenyLists(s *scene) {
 	in := bufio.NewReader(conn)
 	ask := func() int {
 		s.t.Helper()
-		_ = conn.SetDeadline(time.Now().Add(20 * time.Second))
+		_ = conn.SetDeadline(time.Now().Add(time.Minute))
 		fmt.Fprintf(conn, "GET /health HTTP/1.1\r\nHost: %s\r\nX-Forwarded-For: 198.51.100.8\r\n\r\n", s.Site)
 		resp, err := http.ReadResponse(in, nil)
 		if err != nil {

@@ -164,32 +164,41 @@ var oracles = []attack{
 		forms := map[string]string{
 			"random": withSum("ck_" + strings.Repeat("Zt7Rk2W", 7)[:43]), "near": withSum(changed(live[:46], 45)), "near, wrong checksum": changed(live, 51),
 		}
-		times := make(map[string][]time.Duration)
 		client := &http.Client{Transport: &http.Transport{}}
 		defer client.CloseIdleConnections()
-		const rounds = 3000
-		for range rounds {
-			for what, token := range forms { // in random order
-				req, _ := http.NewRequest("GET", "http://"+s.Site+"/public/x", nil)
-				req.Header.Set("Authorization", "Bearer "+token)
-				begun := time.Now()
-				resp, err := client.Do(req)
-				times[what] = append(times[what], time.Since(begun))
-				if err != nil || resp.StatusCode != http.StatusUnauthorized {
-					s.t.Fatalf("%s: %v", what, err)
+		const rounds, tries = 3000, 3
+		// What tells tokens apart does so each time; other work on the machine does not.
+		for try := range tries {
+			times := make(map[string][]time.Duration)
+			for range rounds {
+				for what, token := range forms { // in random order
+					req, _ := http.NewRequest("GET", "http://"+s.Site+"/public/x", nil)
+					req.Header.Set("Authorization", "Bearer "+token)
+					begun := time.Now()
+					resp, err := client.Do(req)
+					times[what] = append(times[what], time.Since(begun))
+					if err != nil || resp.StatusCode != http.StatusUnauthorized {
+						s.t.Fatalf("%s: %v", what, err)
+					}
+					resp.Body.Close()
 				}
-				resp.Body.Close()
 			}
-		}
-		medians := make(map[string]time.Duration)
-		for what, list := range times {
-			slices.Sort(list)
-			medians[what] = list[len(list)/2]
-		}
-		s.t.Logf("medians of %d: %v", rounds, medians)
-		for what, median := range medians {
-			if difference := (median - medians["random"]).Abs(); difference > medians["random"]/2 {
-				s.t.Errorf("%s takes %v, a random key %v", what, median, medians["random"])
+			least := make(map[string]time.Duration)
+			for what, list := range times {
+				least[what] = fastest(list)
+			}
+			s.t.Logf("the fastest hundredth of %d takes: %v", rounds, least)
+			apart := ""
+			for what, took := range least {
+				if (took - least["random"]).Abs() > least["random"]/2 {
+					apart = fmt.Sprintf("%s takes %v, a random key %v", what, took, least["random"])
+				}
+			}
+			if apart == "" {
+				break
+			}
+			if try == tries-1 {
+				s.t.Error(apart)
 			}
 		}
 	}},

@@ -49,7 +49,7 @@ var trail = []attack{
 					return
 				}
 				defer conn.Close()
-				_ = conn.SetDeadline(time.Now().Add(10 * time.Second))
+				_ = conn.SetDeadline(time.Now().Add(time.Minute))
 				_, _ = io.WriteString(conn, head+"Host: "+s.Admin+"\r\nContent-Type: application/json\r\nConnection: close\r\n\r\n"+body)
 				if i%4 != 0 { // the others are gone before they are answered
 					_, _ = io.Copy(io.Discard, conn)
@@ -143,7 +143,7 @@ var trail = []attack{
 		away := func() { s.Load("", site) } // the file is free
 		change := func(seq uint64, edit func(value []byte) []byte) {
 			away()
-			db, err := bbolt.Open(path, 0o600, &bbolt.Options{Timeout: 5 * time.Second})
+			db, err := bbolt.Open(path, 0o600, &bbolt.Options{Timeout: time.Minute})
 			if err != nil {
 				s.t.Fatal(err)
 			}
@@ -186,7 +186,7 @@ var trail = []attack{
 		}
 		// An entry that is taken out is missed when the file is opened.
 		away()
-		db, err := bbolt.Open(path, 0o600, &bbolt.Options{Timeout: 5 * time.Second})
+		db, err := bbolt.Open(path, 0o600, &bbolt.Options{Timeout: time.Minute})
 		if err != nil {
 			s.t.Fatal(err)
 		}
@@ -284,7 +284,7 @@ func (s *scene) exactlyTold(ids []string) {
 		}
 		// A request whose client left may end a moment later.
 		revision := s.Manage("GET", "/keys/"+id, "").JSON(s.t)["revision"].(float64)
-		for deadline := time.Now().Add(10 * time.Second); len(told) != int(revision) && time.Now().Before(deadline); {
+		for deadline := time.Now().Add(time.Minute); len(told) != int(revision) && time.Now().Before(deadline); {
 			clear(told)
 			for _, e := range s.told("limit=500&key=" + id) {
 				told[e["revision"].(float64)]++
