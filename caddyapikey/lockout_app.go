@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"regexp"
 	"slices"
+	"strings"
 	"time"
 
 	"go.uber.org/zap"
@@ -53,6 +54,11 @@ var lockoutNamePattern = regexp.MustCompile(`^[a-z0-9][a-z0-9._-]{0,63}$`)
 func checkLockoutName(name string) error {
 	if !lockoutNamePattern.MatchString(name) {
 		return fmt.Errorf("name %q: write up to 64 small letters, digits and . _ -, beginning with a letter or digit", name)
+	}
+	for _, end := range []string{newSuffix, damagedSuffix} {
+		if strings.HasSuffix(name, end) {
+			return fmt.Errorf("name %q: files of other lockouts end in %s; choose another name", name, end)
+		}
 	}
 	return nil
 }

@@ -113,3 +113,16 @@ func TestLockoutThatCannotBeSaved(t *testing.T) {
 		t.Error("nothing tells that locks are not saved")
 	}
 }
+
+// No lockout has a name whose file is one that another lockout writes, or moves
+// aside.
+func TestLockoutNamesOfOtherFiles(t *testing.T) {
+	name := lockName(t)
+	r := rig.New(t, proxied, behindLockout(name))
+	for _, end := range []string{".new", ".damaged"} {
+		if err := r.TryLoad(proxied, behindLockout(name+end)); err == nil || !strings.Contains(err.Error(), "end in "+end) {
+			t.Errorf("%s: %v", end, err)
+		}
+	}
+	r.Load(proxied, behindLockout(name+".newer"))
+}

@@ -43,6 +43,13 @@ const (
 	lockoutSaveEvery = time.Minute
 )
 
+// What the names of files end in that are about to become others, and of lockouts that
+// could not be read.
+const (
+	newSuffix     = ".new"
+	damagedSuffix = ".damaged"
+)
+
 // openLockoutTable takes a reference to the table of a name, which it loads if no
 // other configuration has.
 func openLockoutTable(name string, logger *zap.Logger) (*lockoutTable, error) {
@@ -89,7 +96,7 @@ func (t *lockoutTable) load() {
 		return
 	}
 	t.Table = lockout.New(lockout.DefaultLimits)
-	aside := t.file + ".damaged"
+	aside := t.file + damagedSuffix
 	if renamed := os.Rename(t.file, aside); renamed != nil {
 		aside = t.file
 	}

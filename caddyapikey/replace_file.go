@@ -10,7 +10,7 @@ import (
 
 // replaceFile writes a file whole or not at all.
 func replaceFile(path string, write func(io.Writer) error) error {
-	tmp, err := regular.Create(path + ".new")
+	tmp, err := regular.Create(path + newSuffix)
 	if err != nil {
 		return err
 	}
