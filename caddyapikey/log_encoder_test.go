@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"net/http"
 	"slices"
 	"strings"
@@ -173,8 +174,13 @@ func TestHarmlessLine(t *testing.T) {
 	if line := encode(t, enc, "handled request", fields()); strings.Contains(line, "[redacted]") {
 		t.Errorf("redacted\n%s", line)
 	}
-	plain := testing.AllocsPerRun(100, func() { encodeLine(t, enc.Encoder, r, response) })
-	redacted := testing.AllocsPerRun(100, func() { encodeLine(t, enc, r, response) })
+	// The fewest of many lines: pools give away what they hold, at random under the
+	// race detector, and what runs beside the test allocates, too.
+	plain, redacted := math.Inf(1), math.Inf(1)
+	for range 200 {
+		plain = min(plain, testing.AllocsPerRun(1, func() { encodeLine(t, enc.Encoder, r, response) }))
+		redacted = min(redacted, testing.AllocsPerRun(1, func() { encodeLine(t, enc, r, response) }))
+	}
 	if redacted > plain+1 {
 		t.Errorf("%v allocations, %v without redaction", redacted, plain)
 	}

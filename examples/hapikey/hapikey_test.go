@@ -1,6 +1,7 @@
 package hapikey_test
 
 import (
+	"regexp"
 	"strings"
 	"testing"
 
@@ -8,6 +9,10 @@ import (
 )
 
 const oldKey = "5d0f6e9a-3c41-4b7e-9a58-1f2c7d8e6b03"
+
+// beyondHint is more of a token than the hint by which the trail names it, whose
+// entries are in the log, too.
+var beyondHint = regexp.MustCompile(`ck_[0-9A-Za-z]{5}`)
 
 // The page tells the whole story; the logs that it has the reader search hold
 // no key.
@@ -17,7 +22,7 @@ func TestPage(t *testing.T) {
 	e.FollowPage(page)
 	for _, log := range []string{"caddy.log", "access.log"} {
 		text := rig.ReadFile(t, log)
-		if strings.Contains(text, oldKey) || strings.Contains(text, "ck_") {
+		if strings.Contains(text, oldKey) || beyondHint.MatchString(text) {
 			t.Errorf("%s holds a key", log)
 		}
 		if !strings.Contains(text, "/contacts") {
