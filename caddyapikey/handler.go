@@ -98,11 +98,14 @@ type Handler struct {
 	denied []*denied // by the app and by the handler
 	strict Strict
 	owned  headerOwner
-	vary   string  // the Vary line that tells caches keys apart
-	nonces *nonces // that signed requests used
+	keyed  headerOwner // headers that keys stand in
+	vary   string      // the Vary line that tells caches keys apart
+	nonces *nonces     // that signed requests used
 	place  *atomic.Pointer[place]
 
 	audited ruleSet // the rules with audit
+
+	inReferer []Source // parameters with keys or bewits
 
 	challengeMissing, challengeUnknown []string // never changed
 }
@@ -163,6 +166,7 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 		return err
 	}
 	h.provisionChallenges()
+	h.provisionReferer()
 	h.app.guard(ctx, h.credentialPlaces())
 	if err := h.provisionRules(ctx); err != nil {
 		return err
@@ -237,6 +241,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 // serve hands a request on that may pass, or that would have been refused in
 // another mode.
 func (h *Handler) serve(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler, d *decision, a *account) error {
+	h.cleanReferer(r)
 	if d.public {
 		h.withhold(r)
 		h.introduceNobody(r, d)

@@ -100,6 +100,9 @@ func (h *Handler) provisionRules(ctx caddy.Context) error {
 	}
 	names := make(map[string]bool)
 	for i, rule := range h.Rules {
+		if rule == nil {
+			return fmt.Errorf("rule %d is null; leave it out", i+1)
+		}
 		if rule.Name == "" {
 			rule.Name = fmt.Sprintf("rule-%d", i+1)
 		}
@@ -290,6 +293,6 @@ func (h *Handler) matchFailed(err error) *refusal {
 	if errors.As(err, &he) && he.StatusCode == http.StatusTooEarly {
 		return earlyData
 	}
-	h.logger.Error("a rule's matcher failed", zap.Error(err))
+	h.logger.Error("a rule's matcher failed", zap.String("error", scrubSecrets(err.Error())))
 	return ruleFailed
 }
