@@ -7,6 +7,8 @@ import (
 	"encoding/binary"
 	"errors"
 	"time"
+
+	"github.com/caddy-apikey/caddy-apikey/internal/milli"
 )
 
 // Entry is an entry of a trail. Its hash covers the hash of the one before, its
@@ -63,7 +65,7 @@ func (e *Entry) chain() [32]byte {
 	b = append(b, entryDomain...)
 	b = append(b, e.Prev[:]...)
 	b = binary.BigEndian.AppendUint64(b, e.Seq)
-	b = binary.BigEndian.AppendUint64(b, uint64(milli(e.Time)))
+	b = binary.BigEndian.AppendUint64(b, uint64(milli.Of(e.Time)))
 	b = append(b, e.commitment[:]...)
 	return sha256.Sum256(append(b, e.Payload...)) // nothing after it: its length needs no place
 }
@@ -80,7 +82,7 @@ const (
 // then either salt and details, or what they were hashed to. It never fails.
 func (e *Entry) AppendBinary(b []byte) ([]byte, error) {
 	b = append(b, e.Hash[:]...)
-	b = binary.AppendUvarint(b, uint64(milli(e.Time)))
+	b = binary.AppendUvarint(b, uint64(milli.Of(e.Time)))
 	kind := detailsNone
 	switch {
 	case e.Erased:
@@ -120,7 +122,7 @@ func parse(data []byte) (at time.Time, kind byte, payload, rest []byte, ok bool)
 		return
 	}
 	b = b[n:]
-	return fromMilli(int64(ms)), kind, b[:size:size], b[size:], true
+	return milli.Time(int64(ms)), kind, b[:size:size], b[size:], true
 }
 
 // UnmarshalBinary reads what AppendBinary wrote, of which it keeps a copy. Seq
@@ -145,19 +147,4 @@ func (e *Entry) UnmarshalBinary(data []byte) error {
 		return errEntry
 	}
 	return nil
-}
-
-// milli is Unix milliseconds, 0 for the zero time.
-func milli(t time.Time) int64 {
-	if t.IsZero() {
-		return 0
-	}
-	return t.UnixMilli()
-}
-
-func fromMilli(ms int64) time.Time {
-	if ms == 0 {
-		return time.Time{}
-	}
-	return time.UnixMilli(ms).UTC()
 }

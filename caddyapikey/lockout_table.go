@@ -14,6 +14,7 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 
+	"github.com/caddy-apikey/caddy-apikey/internal/regular"
 	"github.com/caddy-apikey/caddy-apikey/lockout"
 )
 
@@ -74,7 +75,7 @@ func releaseLockoutTable(name string) error {
 // Refusing to start would turn a damaged file into an outage of everything.
 func (t *lockoutTable) load() {
 	t.Table = lockout.New(lockout.DefaultLimits)
-	file, err := os.Open(t.file)
+	file, err := regular.Open(t.file)
 	if errors.Is(err, fs.ErrNotExist) {
 		t.idle = true
 		return
@@ -167,17 +168,4 @@ func (t *lockoutTable) Destruct() error {
 	<-t.done
 	t.saveUnlessIdle()
 	return nil
-}
-
-// replaceFile writes a file whole or not at all.
-func replaceFile(path string, write func(io.Writer) error) error {
-	tmp, err := os.OpenFile(path+".new", os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
-	if err != nil {
-		return err
-	}
-	defer os.Remove(tmp.Name())
-	if err := errors.Join(write(tmp), tmp.Sync(), tmp.Close()); err != nil {
-		return err
-	}
-	return os.Rename(tmp.Name(), path)
 }

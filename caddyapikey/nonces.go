@@ -17,6 +17,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 
 	"github.com/caddy-apikey/caddy-apikey/hmacsig"
+	"github.com/caddy-apikey/caddy-apikey/internal/regular"
 	"github.com/caddy-apikey/caddy-apikey/keyring"
 )
 
@@ -36,11 +37,11 @@ type nonces struct {
 // ring returns nil while the app is not running.
 func (n *nonces) ring() *pooledRing { return n.open.Load() }
 
-// spend spends a nonce of a signature that a handler with this window let in. A
+// spendNonce spends a nonce of a signature that a handler with this window let in. A
 // sender can choose between handlers by what no signature covers, such as a
 // header. So the rings of all windows come to know of it, in one order, of which
 // the first decides who of several is first.
-func (a *App) spend(own *nonces, key string, second int64, nonce string, now time.Time) error {
+func (a *App) spendNonce(own *nonces, key string, second int64, nonce string, now time.Time) error {
 	result := errNoRing
 	for _, n := range a.rings {
 		ring := n.ring()
@@ -61,8 +62,8 @@ func (a *App) spend(own *nonces, key string, second int64, nonce string, now tim
 // errNoRing says that the app is not running.
 var errNoRing = errors.New("used nonces are not known")
 
-// spent reports whether a nonce is known to have been spent.
-func (a *App) spent(key string, second int64, nonce string) bool {
+// nonceSpent reports whether a nonce is known to have been spent.
+func (a *App) nonceSpent(key string, second int64, nonce string) bool {
 	return slices.ContainsFunc(a.rings, func(n *nonces) bool {
 		ring := n.ring()
 		return ring != nil && ring.Spent(key, second, nonce)
@@ -252,13 +253,18 @@ func (a *App) loadRing(n *nonces, kr *keyring.Keyring, lost time.Time) (*pooledR
 }
 
 // loadNonceFile loads a ring and removes its file, which is good for one start.
-func loadNonceFile(limits hmacsig.NonceLimits, path string) (*hmacsig.NonceRing, error) {
-	file, err := os.Open(path)
-	if err != nil {
+// What stands there and is no file is removed, too.
+func loadNonceFile(limits hmacsig.NonceLimits, path string) (ring *hmacsig.NonceRing, err error) {
+	file, err := regular.Open(path)
+	switch {
+	case errors.Is(err, regular.ErrNotRegular):
+		err = fmt.Errorf("%w: %w", hmacsig.ErrNonceFile, err)
+	case err != nil:
 		return nil, err
+	default:
+		defer file.Close()
+		ring, err = hmacsig.LoadNonceRing(limits, file)
 	}
-	defer file.Close()
-	ring, err := hmacsig.LoadNonceRing(limits, file)
 	if removed := os.Remove(path); removed != nil {
 		return nil, removed
 	}
