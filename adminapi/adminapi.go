@@ -91,7 +91,7 @@ func (a *API) Routes() []caddy.AdminRoute {
 func (a *API) serve(w http.ResponseWriter, r *http.Request) error {
 	w.Header().Set("Cache-Control", "no-store")
 	w.Header().Set("X-Content-Type-Options", "nosniff")
-	c := &call{w: w, r: r, logger: a.logger}
+	c := &call{w: &answer{w}, r: r, logger: a.logger}
 	if err := c.answer(); err != nil {
 		c.refuse(err)
 	}
@@ -100,7 +100,7 @@ func (a *API) serve(w http.ResponseWriter, r *http.Request) error {
 
 // call is one request on its way through the API.
 type call struct {
-	w      http.ResponseWriter
+	w      *answer
 	r      *http.Request
 	logger *zap.Logger
 

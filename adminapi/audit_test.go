@@ -14,6 +14,7 @@ import (
 	bbolt "go.etcd.io/bbolt"
 
 	"github.com/caddy-apikey/caddy-apikey/audit"
+	"github.com/caddy-apikey/caddy-apikey/keyring"
 )
 
 // trail returns all entries that query selects, oldest first.
@@ -90,7 +91,7 @@ func TestAuditTellsEveryAction(t *testing.T) {
 			e["erased"] != false || len(e["hash"].(string)) != 64 || len(e["request_id"].(string)) != 13 {
 			t.Errorf("%v", e)
 		}
-		if at, err := time.Parse(timeFormat, e["time"].(string)); err != nil || time.Since(at) > time.Minute {
+		if at, err := time.Parse(keyring.TimeFormat, e["time"].(string)); err != nil || time.Since(at) > time.Minute {
 			t.Errorf("time %v, %v", e["time"], err)
 		}
 		if (e["force"] == true) != (e["action"] == "key.suspend") {

@@ -123,8 +123,6 @@ func (c *call) followCalls(q usage.CallQuery) error {
 	}
 	c.w.Header().Set("Content-Type", contentType)
 	control := http.NewResponseController(c.w)
-	// Caddy's admin endpoint ends answers that take long.
-	_ = control.SetWriteDeadline(time.Time{})
 	if control.Flush() != nil {
 		return nil
 	}

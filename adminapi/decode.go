@@ -77,7 +77,7 @@ func (c *call) body() ([]byte, error) {
 	if c.r.ContentLength > maxBody {
 		return nil, bodyTooLarge()
 	}
-	body, err := io.ReadAll(http.MaxBytesReader(c.w, c.r.Body, maxBody))
+	body, err := io.ReadAll(http.MaxBytesReader(c.w.ResponseWriter, c.r.Body, maxBody))
 	if err != nil {
 		return nil, bodyError(err)
 	}

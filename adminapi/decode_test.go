@@ -158,7 +158,7 @@ func FuzzDecodeKeyInput(f *testing.F) {
 	for _, seed := range []string{
 		`{}`, `{"name":"x","scopes":["a:read"],"metadata":{"a":"b"}}`, `{"allow":["10.0.0.0/8","::1"],"deny":[]}`,
 		`{"not_before":null,"expires_at":"2090-01-01T00:00:00.5+02:00"}`, `{"roles":["reader"],"tags":["a","b"],"signing":"off"}`,
-		`{"name":"x","name":"y"}`, `{"NAME":"x"}`, `{"name":1e400}`, `[[[[`, `{"credential":{"kind":"token"}}`, `{"metadata":{"a":null}}`, `{"limits":["5/month","100/90s"]}`, "{\"name\":\"\xff\"}",
+		`{"name":"x","name":"y"}`, `{"NAME":"x"}`, `{"name":1e400}`, `[[[[`, `{"credential":{"kind":"token"}}`, `{"metadata":{"a":null}}`, `{"limits":["5/month","100/90s"]}`, `{"client_certs":["` + strings.Repeat("aF", 32) + `"]}`, "{\"name\":\"\xff\"}",
 	} {
 		f.Add([]byte(seed))
 	}
@@ -180,13 +180,14 @@ func FuzzDecodeKeyInput(f *testing.F) {
 			Allow     []string          `json:"allow"`
 			Deny      []string          `json:"deny"`
 			Origins   []string          `json:"origins"`
+			Certs     []string          `json:"client_certs"`
 			Signing   keyring.Signing   `json:"signing"`
 			Tags      []string          `json:"tags"`
 			Metadata  map[string]string `json:"metadata"`
 			NotBefore *string           `json:"not_before"`
 			ExpiresAt *string           `json:"expires_at"`
 		}{first.Name, first.Org, first.Owner, first.Purpose, first.Tier, limit.Texts(first.Limits), first.Scopes, first.Roles, viewAddrs(first.Allow), viewAddrs(first.Deny),
-			first.Origins, first.Signing, first.Tags, first.Metadata, viewLimit(first.NotBefore), viewLimit(first.ExpiresAt)})
+			first.Origins, viewCerts(first.ClientCerts), first.Signing, first.Tags, first.Metadata, viewLimit(first.NotBefore), viewLimit(first.ExpiresAt)})
 		if err != nil {
 			t.Fatalf("%q was accepted and cannot be written: %v", body, err)
 		}

@@ -23,25 +23,20 @@ type historyView struct {
 }
 
 func (c *call) history(about subject, s usage.Span) (v historyView, err error) {
-	f := entryFilter{key: about.key, org: about.org, span: s}
+	search := audit.Search{Key: about.key, Org: about.org, Since: s.Since, Until: s.Until}
 	if about.place != nil {
 		// The address of a place: managers are not counted by /64.
-		f.address = about.address
+		search.Address = about.address
 	}
 	v.Management = []entryView{}
-	trail := c.keys.Trail()
-	err = trail.TrailBack(c.r.Context(), 0, func(e *audit.Entry) bool {
-		switch {
-		case f.over(e):
-			return false
-		case !f.matches(e):
-		case len(v.Management) == maxHistory:
+	_, err = c.keys.Trail().SearchTrail(c.r.Context(), search, func(e *audit.Entry) bool {
+		if len(v.Management) == maxHistory {
 			v.MoreManagement++
-		default:
-			view := viewEntry(e)
-			delete(view, "keys") // the others of an import
-			v.Management = append(v.Management, view)
+			return true
 		}
+		view := viewEntry(e)
+		delete(view, "keys") // the others of an import
+		v.Management = append(v.Management, view)
 		return true
 	})
 	if err != nil && !errors.Is(err, keyring.ErrDamaged) { // which verifying tells, too

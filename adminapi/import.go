@@ -49,7 +49,7 @@ func (c *call) importKeys() error {
 	// Caddy's admin server gives a body 10 seconds. A connection that cannot be
 	// told otherwise keeps them.
 	_ = http.NewResponseController(c.w).SetReadDeadline(time.Now().Add(importTimeout))
-	imports, dryRun, err := decodeImport(http.MaxBytesReader(c.w, c.r.Body, maxImportBody), c.app)
+	imports, dryRun, err := decodeImport(http.MaxBytesReader(c.w.ResponseWriter, c.r.Body, maxImportBody), c.app)
 	if err != nil {
 		return importError(err)
 	}

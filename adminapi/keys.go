@@ -15,12 +15,9 @@ func (c *call) listKeys() error {
 	if err != nil {
 		return err
 	}
-	after, limit, err := page(query)
+	after, limit, err := keyPage(query)
 	if err != nil {
 		return err
-	}
-	if after != "" && !keyring.ValidKeyID(after) {
-		return badCursor()
 	}
 	byUse, err := useFilterOf(query, time.Now())
 	if err != nil {

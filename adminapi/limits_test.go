@@ -25,7 +25,7 @@ func TestLimits(t *testing.T) {
 
 	s.do("PUT", "orgs/acme", `{"title":"x","tier":"gold"}`).problem(400, "invalid-field", "limits")
 	s.do("PATCH", "orgs/acme", `{"title":"x"}`).want(200).is(`["3/1m","7/month"]`, "limits")
-	s.do("PUT", "orgs/acme", `{"limits":[]}`).want(200).is(`[]`, "limits")
+	s.do("PUT", "orgs/acme", `{"limits":[],"tier":""}`).want(200).is(`[]`, "limits")
 	s.do("PATCH", "orgs/acme", `{"tier":"gold","limits":["8/month"]}`).want(200)
 
 	// What holds: the key's own, its org's tier for the key, and the org's.

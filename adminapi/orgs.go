@@ -40,13 +40,25 @@ func (c *call) getOrg() error {
 // putOrg answers PUT orgs/{org}: it creates the org or replaces what a caller
 // may write about it.
 func (c *call) putOrg() error {
-	onlyNew := c.r.Header.Get("If-None-Match") == "*"
+	onlyNew, err := c.onlyNew()
+	if err != nil {
+		return err
+	}
 	return c.writeOrg(func(in *orgInput, o *keyring.Org, exists bool) error {
 		if exists && onlyNew {
 			return refusal(preconditionFailed, "There is an org of this name already, and If-None-Match: * asks for a new one.")
 		}
 		return in.replace(o)
 	})
+}
+
+// onlyNew reports whether the caller asks for a new org.
+func (c *call) onlyNew() (bool, error) {
+	values := c.r.Header.Values("If-None-Match")
+	if len(values) > 1 || len(values) == 1 && values[0] != "*" {
+		return false, refusal(invalidPrecondition, "If-None-Match takes * here, which asks for a new org; to change one that you know, send its ETag in If-Match.")
+	}
+	return len(values) == 1, nil
 }
 
 // patchOrg answers PATCH orgs/{org}.

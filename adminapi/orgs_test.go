@@ -18,7 +18,7 @@ func TestOrgs(t *testing.T) {
 		is(`["203.0.113.0/24"]`, "allow").is(`["203.0.113.7"]`, "deny").is(`{"crm":"17"}`, "metadata").is(`1`, "revision")
 	s.do("PATCH", "orgs/acme", `{"tier":"silver"}`, "If-Match", `"1"`).want(200).is(`"silver"`, "tier").is(`"Acme Inc."`, "title").is(`["203.0.113.0/24"]`, "allow")
 	s.do("PATCH", "orgs/acme", `{"tier":"x"}`, "If-Match", `"1"`).problem(412, "precondition-failed", "")
-	s.do("PUT", "orgs/acme", `{"allow":["203.0.113.0/24"],"deny":[]}`, "If-Match", `"2"`).want(200).is(`""`, "title").is(`""`, "tier").is(`{}`, "metadata").is(`[]`, "deny").is(`3`, "revision")
+	s.do("PUT", "orgs/acme", `{"tier":"","allow":["203.0.113.0/24"],"deny":[]}`, "If-Match", `"2"`).want(200).is(`""`, "title").is(`""`, "tier").is(`{}`, "metadata").is(`[]`, "deny").is(`3`, "revision")
 
 	s.do("POST", "orgs/acme/suspend", "", "If-Match", `"3"`).want(200).is(`"suspended"`, "state")
 	s.do("POST", "orgs/acme/suspend", "", "If-Match", `"3"`).problem(412, "precondition-failed", "")
@@ -30,6 +30,10 @@ func TestOrgs(t *testing.T) {
 	s.do("PUT", "orgs/new", `{}`, "If-Match", `"1"`).problem(412, "precondition-failed", "")
 	s.do("PUT", "orgs/new", `{}`, "If-None-Match", "*").want(201)
 	s.do("PUT", "orgs/new", `{}`, "If-Match", "*").want(200)
+	for _, other := range []string{`"*"`, `"1"`, `W/"1"`, `*, "1"`, ``, ` `} {
+		s.do("PUT", "orgs/new", `{"title":"other"}`, "If-None-Match", other).problem(400, "invalid-precondition", "")
+	}
+	s.do("GET", "orgs/new", "").want(200).is(`""`, "title")
 
 	for body, field := range map[string]string{
 		`{"name":"x"}`: "name", `{"state":"active"}`: "state", `{"revision":1}`: "revision", `{"title":null}`: "title", `{"allow":["x"]}`: "allow[0]",
@@ -44,7 +48,7 @@ func TestOrgs(t *testing.T) {
 	s.do("PUT", "orgs/a%2fb", `{}`).problem(404, "not-found", "")
 }
 
-// What an org lets in never widens by leaving a list out.
+// What an org lets in never widens by leaving out what limits it.
 func TestOrgListsNeverEmptiedByAccident(t *testing.T) {
 	s := newServer(t)
 	for _, tc := range []struct {
@@ -58,6 +62,8 @@ func TestOrgListsNeverEmptiedByAccident(t *testing.T) {
 		{"PUT", `{"deny":["203.0.113.7"],"allow_anyone":true}`, 400},
 		{"PUT", `{"allow":["203.0.113.0/24"]}`, 400},
 		{"PUT", `{"allow":["203.0.113.0/24"],"deny":null}`, 400},
+		{"PUT", `{"allow":["203.0.113.0/24"],"deny":["203.0.113.7"]}`, 400},
+		{"PUT", `{"allow":["203.0.113.0/24"],"deny":["203.0.113.7"],"tier":null}`, 400},
 		{"PATCH", `{"allow":[]}`, 400},
 		{"PATCH", `{"allow":null}`, 400},
 		{"PATCH", `{"allow":[""]}`, 400},
@@ -65,10 +71,10 @@ func TestOrgListsNeverEmptiedByAccident(t *testing.T) {
 		{"PATCH", `{"allow_anyone":true}`, 200},
 		{"PATCH", `{}`, 200},
 	} {
-		s.do("PUT", "orgs/acme", `{"allow":["203.0.113.0/24"],"deny":["203.0.113.7"]}`)
+		s.do("PUT", "orgs/acme", `{"allow":["203.0.113.0/24"],"deny":["203.0.113.7"],"tier":"gold"}`)
 		s.do(tc.method, "orgs/acme", tc.body).want(tc.status)
-		s.do("GET", "orgs/acme", "").want(200).is(`["203.0.113.0/24"]`, "allow").is(`["203.0.113.7"]`, "deny")
+		s.do("GET", "orgs/acme", "").want(200).is(`["203.0.113.0/24"]`, "allow").is(`["203.0.113.7"]`, "deny").is(`"gold"`, "tier")
 	}
-	s.do("PATCH", "orgs/acme", `{"allow":[],"deny":[],"allow_anyone":true}`).want(200).is(`[]`, "allow").is(`[]`, "deny")
+	s.do("PATCH", "orgs/acme", `{"allow":[],"deny":[],"allow_anyone":true,"tier":""}`).want(200).is(`[]`, "allow").is(`[]`, "deny")
 	s.do("PUT", "orgs/acme", `{}`).want(200)
 }

@@ -8,9 +8,6 @@ import (
 	"github.com/caddy-apikey/caddy-apikey/limit"
 )
 
-// timeFormat is RFC 3339 in UTC with milliseconds, the precision of the store.
-const timeFormat = "2006-01-02T15:04:05.000Z07:00"
-
 // keyView is a key as answers show it: every field, always; never a digest.
 type keyView struct {
 	ID          string            `json:"id"`
@@ -150,7 +147,7 @@ func viewCerts(list []keyring.Fingerprint) []string {
 	return texts
 }
 
-func viewTime(t time.Time) string { return t.UTC().Format(timeFormat) }
+func viewTime(t time.Time) string { return t.UTC().Format(keyring.TimeFormat) }
 
 func viewLimit(t time.Time) *string {
 	if t.IsZero() {

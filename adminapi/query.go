@@ -101,6 +101,14 @@ func page(query url.Values) (after string, limit int, err error) {
 	return after, limit, nil
 }
 
+// keyPage is page for a list of keys, which goes on behind the id of a key.
+func keyPage(query url.Values) (after string, limit int, err error) {
+	if after, limit, err = page(query); err == nil && after != "" && !keyring.ValidKeyID(after) {
+		err = badCursor()
+	}
+	return after, limit, err
+}
+
 func badCursor() error {
 	return refusal(invalidQuery, "after is the \"next\" of an earlier answer to the same list.")
 }

@@ -47,12 +47,9 @@ func (c *call) register() error {
 	if err != nil {
 		return err
 	}
-	after, limit, err := page(query)
+	after, limit, err := keyPage(query)
 	if err != nil {
 		return err
-	}
-	if after != "" && !keyring.ValidKeyID(after) {
-		return badCursor()
 	}
 	f := keyring.Filter{Org: query.Get("org")}
 	rules := c.app.PolicyRules()

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"net/http"
 	"slices"
-	"time"
 
 	"github.com/caddy-apikey/caddy-apikey/usage"
 )
@@ -48,11 +47,7 @@ func (c *call) suggest() error {
 	if err != nil {
 		return err
 	}
-	s, err := span(c.r.URL.Query(), time.Now(), defaultUseSpan)
-	if err != nil {
-		return err
-	}
-	store, err := c.useRecord()
+	store, s, err := c.useInSpan()
 	if err != nil {
 		return err
 	}
@@ -98,11 +93,7 @@ type observedView struct {
 // listObserved answers GET observed: whom the rules of sites in mode observe
 // would refuse.
 func (c *call) listObserved() error {
-	s, err := span(c.r.URL.Query(), time.Now(), defaultUseSpan)
-	if err != nil {
-		return err
-	}
-	store, err := c.useRecord()
+	store, s, err := c.useInSpan()
 	if err != nil {
 		return err
 	}

@@ -126,17 +126,24 @@ func span(query url.Values, now time.Time, back time.Duration) (s usage.Span, er
 	return s, nil
 }
 
+// useInSpan returns the record of use and the span of time that the query asks
+// for, the last 30 days unless it says otherwise.
+func (c *call) useInSpan() (usage.Store, usage.Span, error) {
+	s, err := span(c.r.URL.Query(), time.Now(), defaultUseSpan)
+	if err != nil {
+		return nil, s, err
+	}
+	store, err := c.useRecord()
+	return store, s, err
+}
+
 // keyUse answers GET keys/{id}/usage.
 func (c *call) keyUse() error {
 	key, err := c.keys.Key(c.r.Context(), c.vars["id"])
 	if err != nil {
 		return err
 	}
-	s, err := span(c.r.URL.Query(), time.Now(), defaultUseSpan)
-	if err != nil {
-		return err
-	}
-	store, err := c.useRecord()
+	store, s, err := c.useInSpan()
 	if err != nil {
 		return err
 	}

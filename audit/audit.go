@@ -49,6 +49,12 @@ type Trail interface {
 	// first; 0 begins with the last one.
 	TrailBack(ctx context.Context, before uint64, fn func(*Entry) bool) error
 
+	// SearchTrail is TrailBack for the entries that search selects. It returns the
+	// number before which to go on: where fn returned false, or search.Most
+	// entries were looked at. It is 0 at the end, and after an error that
+	// prevents going on.
+	SearchTrail(ctx context.Context, search Search, fn func(*Entry) bool) (next uint64, err error)
+
 	// VerifyTrail checks every entry, as they are when the call begins, and that
 	// none is missing.
 	VerifyTrail(ctx context.Context) (*Report, error)

@@ -1,11 +1,14 @@
 package audit
 
 import (
+	"bytes"
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/binary"
 	"errors"
 	"time"
+
+	"github.com/caddy-apikey/caddy-apikey/internal/milli"
 )
 
 // Entry is an entry of a trail. Its hash covers the hash of the one before, its
@@ -62,7 +65,7 @@ func (e *Entry) chain() [32]byte {
 	b = append(b, entryDomain...)
 	b = append(b, e.Prev[:]...)
 	b = binary.BigEndian.AppendUint64(b, e.Seq)
-	b = binary.BigEndian.AppendUint64(b, uint64(milli(e.Time)))
+	b = binary.BigEndian.AppendUint64(b, uint64(milli.Of(e.Time)))
 	b = append(b, e.commitment[:]...)
 	return sha256.Sum256(append(b, e.Payload...)) // nothing after it: its length needs no place
 }
@@ -79,7 +82,7 @@ const (
 // then either salt and details, or what they were hashed to. It never fails.
 func (e *Entry) AppendBinary(b []byte) ([]byte, error) {
 	b = append(b, e.Hash[:]...)
-	b = binary.AppendUvarint(b, uint64(milli(e.Time)))
+	b = binary.AppendUvarint(b, uint64(milli.Of(e.Time)))
 	kind := detailsNone
 	switch {
 	case e.Erased:
@@ -102,25 +105,35 @@ func (e *Entry) AppendBinary(b []byte) ([]byte, error) {
 // errEntry: the bytes are not what AppendBinary makes.
 var errEntry = errors.New("not an entry of a trail")
 
+// parse takes apart what AppendBinary wrote, of which it keeps no copy: rest is
+// what follows the payload.
+func parse(data []byte) (at time.Time, kind byte, payload, rest []byte, ok bool) {
+	if len(data) < sha256.Size {
+		return
+	}
+	b := data[sha256.Size:]
+	ms, n := binary.Uvarint(b)
+	if n <= 0 || n >= len(b) {
+		return
+	}
+	kind, b = b[n], b[n+1:]
+	size, n := binary.Uvarint(b)
+	if n <= 0 || size > uint64(len(b)-n) {
+		return
+	}
+	b = b[n:]
+	return milli.Time(int64(ms)), kind, b[:size:size], b[size:], true
+}
+
 // UnmarshalBinary reads what AppendBinary wrote, of which it keeps a copy. Seq
 // and Prev stay as they are.
 func (e *Entry) UnmarshalBinary(data []byte) error {
-	if len(data) < len(e.Hash) {
+	at, kind, payload, b, ok := parse(bytes.Clone(data))
+	if !ok {
 		return errEntry
 	}
-	b := data[copy(e.Hash[:], data):]
-	ms, n := binary.Uvarint(b)
-	if n <= 0 || n >= len(b) {
-		return errEntry
-	}
-	e.Time = fromMilli(int64(ms))
-	kind, b := b[n], b[n+1:]
-	size, n := binary.Uvarint(b)
-	if n <= 0 || size > uint64(len(b)-n) {
-		return errEntry
-	}
-	b = append([]byte(nil), b[n:]...)
-	e.Payload, b = b[:size:size], b[size:]
+	copy(e.Hash[:], data)
+	e.Time, e.Payload = at, payload
 	e.Details, e.Erased, e.Damaged, e.salt, e.commitment = nil, false, nil, [16]byte{}, [32]byte{}
 	switch {
 	case kind == detailsNone && len(b) == 0:
@@ -134,19 +147,4 @@ func (e *Entry) UnmarshalBinary(data []byte) error {
 		return errEntry
 	}
 	return nil
-}
-
-// milli is Unix milliseconds, 0 for the zero time.
-func milli(t time.Time) int64 {
-	if t.IsZero() {
-		return 0
-	}
-	return t.UnixMilli()
-}
-
-func fromMilli(ms int64) time.Time {
-	if ms == 0 {
-		return time.Time{}
-	}
-	return time.UnixMilli(ms).UTC()
 }

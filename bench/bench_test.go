@@ -39,6 +39,11 @@ func TestRun(t *testing.T) {
 			t.Errorf("no line about %s in\n%s", p.name, table)
 		}
 	}
+	for _, r := range allRaces() {
+		if !strings.Contains(string(table), r.name) {
+			t.Errorf("no line about %s in\n%s", r.name, table)
+		}
+	}
 }
 
 func TestTokenOf(t *testing.T) {

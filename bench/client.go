@@ -33,6 +33,7 @@ type signedBy struct{ ID, Secret string }
 // tally is the client's answer.
 type tally struct {
 	Requests int
+	Took     time.Duration // until the last answer
 	Err      string
 }
 
@@ -50,7 +51,7 @@ func playClient(p pipes) error {
 		}
 		var t tally
 		var err error
-		if t.Requests, err = o.send(pool); err != nil {
+		if t.Requests, t.Took, err = o.send(pool); err != nil {
 			t.Err = err.Error()
 		}
 		if err := p.in.Encode(t); err != nil {
@@ -60,11 +61,11 @@ func playClient(p pipes) error {
 }
 
 // send keeps every connection busy for the slice, one request at a time.
-func (o *order) send(pool map[string][]*conn) (int, error) {
+func (o *order) send(pool map[string][]*conn) (requests int, took time.Duration, err error) {
 	for len(pool[o.Addr]) < o.Conns {
 		c, err := dial(o.Addr, len(pool[o.Addr]))
 		if err != nil {
-			return 0, err
+			return 0, 0, err
 		}
 		pool[o.Addr] = append(pool[o.Addr], c)
 	}
@@ -72,11 +73,12 @@ func (o *order) send(pool map[string][]*conn) (int, error) {
 	if o.Signed != nil {
 		key, err := hmacsig.SecretKey([]byte(o.Signed.Secret))
 		if err != nil {
-			return 0, err
+			return 0, 0, err
 		}
 		signer = &hmacsig.HawkSigner{ID: o.Signed.ID, Key: key}
 	}
-	deadline := time.Now().Add(o.Slice)
+	began := time.Now()
+	deadline := began.Add(o.Slice)
 	counts, errs := make([]int, o.Conns), make([]error, o.Conns)
 	var wg sync.WaitGroup
 	for i, c := range pool[o.Addr][:o.Conns] {
@@ -88,11 +90,11 @@ func (o *order) send(pool map[string][]*conn) (int, error) {
 		})
 	}
 	wg.Wait()
-	sum := 0
+	took = time.Since(began)
 	for _, n := range counts {
-		sum += n
+		requests += n
 	}
-	return sum, errors.Join(errs...)
+	return requests, took, errors.Join(errs...)
 }
 
 // conn is one keep-alive connection. It writes prepared bytes and reads no more

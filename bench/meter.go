@@ -86,30 +86,41 @@ func (m *meter) measure(p *pair, which int) (float64, error) {
 	if err != nil {
 		return 0, err
 	}
-	if err := m.client.in.Encode(o); err != nil {
-		return 0, err
-	}
-	var t tally
-	if err := m.client.out.Decode(&t); err != nil {
+	t, err := m.send(o)
+	if err != nil {
 		return 0, err
 	}
 	after, err := cpuTime()
 	if err != nil {
 		return 0, err
 	}
+	return float64((after - before).Nanoseconds()) / 1000 / float64(t.Requests), nil
+}
+
+// send has the client send requests.
+func (m *meter) send(o order) (t tally, err error) {
+	if err := m.client.in.Encode(o); err != nil {
+		return t, err
+	}
+	if err := m.client.out.Decode(&t); err != nil {
+		return t, err
+	}
 	if t.Err != "" {
-		return 0, errors.New(t.Err)
+		return t, errors.New(t.Err)
 	}
 	if t.Requests == 0 {
-		return 0, errors.New("the slice is too short for one request")
+		return t, errors.New("the slice is too short for one request")
 	}
-	return float64((after - before).Nanoseconds()) / 1000 / float64(t.Requests), nil
+	return t, nil
 }
 
 // report prints medians over the rounds, of the ratio in a round with the
 // interval in which it lies. Slices that other work on the machine disturbed
 // widen min..max and move the median little.
 func report(out io.Writer, pairs []*pair) error {
+	if len(pairs) == 0 {
+		return nil
+	}
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintln(w, "\tbare µs\tµs/request\tadded µs\tratio\t95 %\tmin..max\t")
 	for _, p := range pairs {

@@ -54,11 +54,15 @@ const respond = "respond `" + answerText + "`"
 // denying is guard with a deny list.
 var denying = strings.Replace(guard, "api_key {", "api_key {\n\t\tdeny 192.0.2.0/24 198.51.100.0/24 2001:db8:bad::/48", 1)
 
+// auditing is guard with every read recorded before it is served.
+var auditing = strings.Replace(guard, "contacts:read", "contacts:read {\n\t\t\taudit\n\t\t}", 1)
+
 // siteTexts has the inside of every site. Twins are equal, to show the noise.
 var siteTexts = map[string]string{
 	"respond":        respond,
 	"respond twin":   respond,
 	"key, respond":   guard + "\n\t" + respond,
+	"audit, respond": auditing + "\n\t" + respond,
 	"lockout":        lockout + "\n\t" + respond,
 	"layers":         lockout + "\n\troute {\n\t" + addressLimit + "\n\t" + denying + "\n\t" + orgLimit + "\n\t" + respond + "\n\t}",
 	"fewer layers":   lockout + "\n\t" + guard + "\n\t" + orgLimit + "\n\t" + respond,

@@ -13,7 +13,7 @@ import (
 // accessLine waits for the line of the access log about a path.
 func accessLine(t *testing.T, r *rig.Rig, path string) map[string]any {
 	t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
 		// Caddy writes the line after the answer, without a signal.
 		for line := range strings.Lines(r.Logs()) {
 			if strings.Contains(line, `"http.log.access`) && strings.Contains(line, `"uri":"`+path+`"`) && strings.HasSuffix(line, "\n") {

@@ -64,6 +64,9 @@ func (a *App) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	seen := make(map[string]bool)
 	for nesting := d.Nesting(); d.NextBlock(nesting); {
 		option := d.Val()
+		if option == "{" {
+			return d.Err("unexpected {: the option in front of it has no block")
+		}
 		if option != "role" && option != "tier" && option != "deny" && seen[option] {
 			return d.Errf("%s is given twice; write it once", option)
 		}
@@ -161,7 +164,12 @@ func (a *App) unmarshalRetain(d *caddyfile.Dispenser) error {
 		return d.Err(usage)
 	}
 	a.Retain = new(Retain)
+	seen := make(map[string]bool)
 	for ; len(args) > 0; args = args[2:] {
+		if seen[args[0]] {
+			return d.Errf("retain: %s is given twice; leave one out", args[0])
+		}
+		seen[args[0]] = true
 		if args[0] == "last_calls" {
 			n, err := strconv.Atoi(args[1])
 			if err != nil || n < 1 || n > maxLastCalls {
@@ -177,6 +185,9 @@ func (a *App) unmarshalRetain(d *caddyfile.Dispenser) error {
 		duration, err := parseRetention(args[1])
 		if err != nil || duration <= 0 {
 			return d.Errf("retain %s: %q is not a duration such as 30d or 5y", args[0], args[1])
+		}
+		if err := checkKept("retain "+args[0], duration); err != nil {
+			return d.WrapErr(err)
 		}
 		*field = caddy.Duration(duration)
 	}
@@ -196,6 +207,11 @@ func unmarshalNotice(d *caddyfile.Dispenser, option string, field *caddy.Duratio
 	duration, err := parseRetention(text)
 	if err != nil || duration <= 0 {
 		return d.Errf("%s: %q is not a duration such as %s, or off", option, text, example)
+	}
+	if option == "unused_after" {
+		if err := checkKept(option, duration); err != nil {
+			return d.WrapErr(err)
+		}
 	}
 	*field = caddy.Duration(duration)
 	return nil

@@ -79,6 +79,7 @@ func (h *Handler) audit(r *http.Request, d *decision) {
 	ctx, cancel := context.WithTimeout(r.Context(), wait)
 	defer cancel()
 	err := h.appendCall(ctx, r, d, c)
+	d.waited = true
 	why := auditDown
 	switch {
 	case r.Context().Err() != nil:

@@ -96,7 +96,7 @@ func TestAuditObserves(t *testing.T) {
 		}
 	}
 	var got []string
-	for deadline := time.Now().Add(10 * time.Second); len(got) < 4; time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); len(got) < 4; time.Sleep(10 * time.Millisecond) {
 		got = nil
 		for _, e := range callTrail(t, r) {
 			got = append(got, strings.TrimSpace(e.Action+" "+e.Decision+" "+e.Reason))

@@ -14,6 +14,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 
 	"github.com/caddy-apikey/caddy-apikey/audit"
+	"github.com/caddy-apikey/caddy-apikey/keyring"
 )
 
 // auditLogName is the logger of both trails, below Caddy's http.
@@ -36,7 +37,7 @@ func (a *App) auditLog(trail string, e *audit.Entry) {
 	fields := []zap.Field{
 		zap.String("trail", trail),
 		zap.Uint64("seq", e.Seq),
-		zap.String("time", e.Time.UTC().Format(timeFormat)),
+		zap.String("time", e.Time.UTC().Format(keyring.TimeFormat)),
 		zap.String("hash", hex.EncodeToString(e.Hash[:])),
 		zap.Reflect("entry", json.RawMessage(e.Payload)),
 	}
@@ -45,8 +46,6 @@ func (a *App) auditLog(trail string, e *audit.Entry) {
 	}
 	entry.Write(fields...)
 }
-
-const timeFormat = "2006-01-02T15:04:05.000Z07:00"
 
 // actionOf is what the line says first.
 func actionOf(e *audit.Entry) string {
@@ -70,9 +69,8 @@ const auditLogCheck = time.Second
 // back, so that a log which is slow or blocked loses no line and holds up nobody:
 // it only falls behind.
 type trailLog struct {
-	app  atomic.Pointer[App] // whose logger is used
-	stop chan struct{}
-	done chan struct{}
+	app     atomic.Pointer[App] // whose logger is used
+	looking loop
 
 	mu    sync.Mutex
 	tails []*trailTail
@@ -86,8 +84,8 @@ type trailTail struct {
 }
 
 func newTrailLog() *trailLog {
-	l := &trailLog{stop: make(chan struct{}), done: make(chan struct{})}
-	go l.run()
+	l := new(trailLog)
+	l.looking = startLoop(auditLogCheck, func() { l.catchUp(context.Background()) })
 	return l
 }
 
@@ -133,21 +131,6 @@ func (l *trailLog) follow(name string, trail audit.Trail) error {
 	t.at.Store(last)
 	l.tails = append(l.tails, t)
 	return nil
-}
-
-func (l *trailLog) run() {
-	defer close(l.done)
-	tick := time.NewTicker(auditLogCheck)
-	defer tick.Stop()
-	ctx := context.Background()
-	for {
-		select {
-		case <-tick.C:
-			l.catchUp(ctx)
-		case <-l.stop:
-			return
-		}
-	}
 }
 
 func (l *trailLog) following() []*trailTail {
@@ -201,13 +184,12 @@ func (l *trailLog) behind(ctx context.Context) (n uint64) {
 
 // Destruct logs what is left, if the log takes it in time.
 func (l *trailLog) Destruct() error {
-	close(l.stop)
 	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
 	defer cancel()
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		<-l.done
+		l.looking.end()
 		for _, t := range l.following() {
 			if calls, ok := t.trail.(audit.CallTrail); ok {
 				_ = calls.FlushOutcomes(ctx)

@@ -18,7 +18,7 @@ func TestManagementIsLogged(t *testing.T) {
 		t.Fatal(got.Status)
 	}
 	var logs string
-	for deadline := time.Now().Add(10 * time.Second); !strings.Contains(logs, `"msg":"key.revoke"`); time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); !strings.Contains(logs, `"msg":"key.revoke"`); time.Sleep(20 * time.Millisecond) {
 		if logs = r.Logs(); time.Now().After(deadline) {
 			t.Fatal("the entry is not in the log")
 		}

@@ -59,7 +59,7 @@ type auditLine struct {
 // auditLines waits until the log has some lines of the trail of calls.
 func auditLines(t *testing.T, r *rig.Rig, want int) (lines []auditLine) {
 	t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(20 * time.Millisecond) {
 		lines = nil
 		for line := range strings.Lines(r.Logs()) {
 			var l auditLine
@@ -182,7 +182,7 @@ handle {
 		t.Run(c.name, func(t *testing.T) {
 			c.run(t)
 			var call, e trailEntry
-			for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+			for deadline := time.Now().Add(time.Minute); ; time.Sleep(10 * time.Millisecond) {
 				list := callTrail(t, r)
 				if e, call = list[0], list[1]; e.Action == "call.outcome" && e.Seq > seen {
 					break
@@ -227,7 +227,7 @@ func dial(t *testing.T, r *rig.Rig, request string) net.Conn {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { conn.Close() })
-	_ = conn.SetDeadline(time.Now().Add(10 * time.Second))
+	_ = conn.SetDeadline(time.Now().Add(time.Minute))
 	if _, err := conn.Write([]byte(request)); err != nil {
 		t.Fatal(err)
 	}
@@ -292,7 +292,7 @@ func TestUnknownOutcomes(t *testing.T) {
 		r.Load("", exports)
 		want := []string{"call", "call.outcome", "call", "call", "call.outcome 4", "call.outcome 3", "trail.resume"}
 		var got []string
-		for deadline := time.Now().Add(10 * time.Second); !slices.Equal(got, want); time.Sleep(10 * time.Millisecond) {
+		for deadline := time.Now().Add(time.Minute); !slices.Equal(got, want); time.Sleep(10 * time.Millisecond) {
 			got = nil
 			for _, e := range slices.Backward(callTrail(t, r)) {
 				text := e.Action

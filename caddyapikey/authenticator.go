@@ -39,7 +39,7 @@ func (Authenticator) CaddyModule() caddy.ModuleInfo {
 // Provision sets up the one rule that the provider stands for.
 func (a *Authenticator) Provision(ctx caddy.Context) error {
 	a.handler.From = a.From
-	a.handler.Signature = &Signature{} // a provider cannot say why it refuses, which signing clients have to know
+	a.handler.Signature = &Signature{Schemes: []string{}} // none: a provider cannot say why it refuses, which signing clients have to know
 	a.handler.Rules = []*Rule{{Name: "authentication", Scopes: a.Scopes}}
 	return a.handler.Provision(ctx)
 }
@@ -58,9 +58,15 @@ func (a *Authenticator) Authenticate(w http.ResponseWriter, r *http.Request) (ca
 		if d.why == nil {
 			d.why = a.handler.spend(r, &d)
 		}
+		if d.why == nil && d.waited {
+			d.why = a.handler.afterWaiting(r, &d)
+		}
+		if d.why != nil {
+			a.handler.giveBack(&d)
+		}
 	}
 	showLimits(w.Header(), &d)
-	a.handler.record(r, &d, true)
+	a.handler.tell(r, &d, true)
 	var used account // without the answer, which a provider does not see
 	a.handler.openAccount(&used, r, &d)
 	used.close(&d, false, nil)

@@ -2,8 +2,10 @@ package caddyapikey
 
 import (
 	"fmt"
+	"net/http"
 	"slices"
 
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
 )
 
@@ -66,27 +68,65 @@ func (hd *Handler) unmarshal(h httpcaddyfile.Helper) error {
 		}
 		return h.Errf("api_key takes no argument, but got %q: a matcher here would let everything else pass without a key; write rules inside the block, such as `require %[1]s contacts:read`, or put api_key into a handle block", h.Val())
 	}
-	seen := make(map[string]bool)
+	lines := make(once)
 	for nesting := h.Nesting(); h.NextBlock(nesting); {
-		option := h.Val()
-		switch option {
-		case "mode", "errors", "realm":
-			if seen[option] {
-				return h.Errf("%s is given twice; leave one out", option)
+		start := *h.Dispenser
+		if !repeatable(h.Val()) {
+			if err := lines.see(h); err != nil {
+				return err
 			}
-			seen[option] = true
 		}
 		if err := hd.unmarshalLine(h); err != nil {
 			return err
+		}
+		switch start.Val() {
+		case "forward":
+			f := hd.Forward[len(hd.Forward)-1]
+			lines["forward "+http.CanonicalHeaderKey(f.Header)] = start
+		case accessRequire, accessPublic, accessOptional:
+			lines[lineOf(hd.Rules[len(hd.Rules)-1])] = start
 		}
 	}
 	if len(hd.Rules) == 0 {
 		return h.Err("api_key has no rules, so every request would be refused: write at least `require *`, which asks for any valid key")
 	}
 	if hd.opensAll() {
-		return h.Err("`public *` exempts all requests, so that no `require` here would count: name what needs no key, such as `public /health`")
+		return lines.wrap(h, hd.opening(), errOpensAll)
+	}
+	if line, err := hd.conflict(); err != nil {
+		return lines.wrap(h, line, err)
 	}
 	return nil
+}
+
+// repeatable reports whether an option may stand more than once in a block.
+func repeatable(option string) bool {
+	switch option {
+	case "from", "relax", "deny", "forward", accessRequire, accessPublic, accessOptional:
+		return true
+	}
+	return false
+}
+
+// once has the lines of a block by their option, and refuses an option that
+// stands there already: one of the two would silently not count.
+type once map[string]caddyfile.Dispenser
+
+func (o once) see(h httpcaddyfile.Helper) error {
+	option := h.Val()
+	if first, again := o[option]; again {
+		return h.Errf("%s is given twice, first on line %d; leave one out", option, first.Line())
+	}
+	o[option] = *h.Dispenser
+	return nil
+}
+
+// wrap says that an error is on one of the lines, if it is known.
+func (o once) wrap(h httpcaddyfile.Helper, line string, err error) error {
+	if start, ok := o[line]; ok {
+		return start.WrapErr(err)
+	}
+	return h.WrapErr(err)
 }
 
 func (hd *Handler) unmarshalLine(h httpcaddyfile.Helper) error {
@@ -108,7 +148,10 @@ func (hd *Handler) unmarshalLine(h httpcaddyfile.Helper) error {
 		return oneOf(h, &hd.Errors, errorsProblem, errorsCaddy)
 	case "realm":
 		if !h.AllArgs(&hd.Realm) {
-			return h.Err("realm: write one text")
+			return h.Err("realm: write one text, in quotes if it has spaces, such as `realm \"contacts api\"`")
+		}
+		if err := checkRealm(hd.Realm); err != nil {
+			return h.WrapErr(err)
 		}
 	case "relax":
 		args := h.RemainingArgs()
@@ -126,10 +169,13 @@ func (hd *Handler) unmarshalLine(h httpcaddyfile.Helper) error {
 		if !h.AllArgs(&f.Field, &f.Header) {
 			return h.Err("forward: write a field and a header, such as `forward id X-Key-Id`")
 		}
-		if !isField(f.Field) {
-			return h.Errf("forward %q: write id, name, org, tier, owner, credential, request_id or meta.<name>", f.Field)
+		if hint := forwardHint(f); hint != "" {
+			return h.Errf("forward %s: %s", f.Field, hint)
 		}
 		hd.Forward = append(hd.Forward, f)
+		if err := f.normalize(); err != nil {
+			return h.WrapErr(err)
+		}
 	case "cors":
 		hd.CORS = true
 		return noArgs(h, option)

@@ -62,8 +62,10 @@ func foreignHint(word string) string {
 		return "write `errors problem` or `errors caddy`"
 	case "strict":
 		return "strict checks are on; `relax <check>` switches one off"
-	case "signed", "signed_body", "body_limit", "audit", "data":
+	case "signed", "signed_body", "audit", "data":
 		return "belongs to a rule: write it into the block of a `require`"
+	case "body_limit":
+		return "belongs to a `require` or to `signature`, and is about signed bodies; to limit all bodies write Caddy's `request_body` beside api_key"
 	case "skew", "cover", "authority", "hawk", "bewit":
 		return "belongs to signatures: write it into `signature hawk message { … }`"
 	case "log", "debug", "lockout", "reverse_proxy", "respond", "file_server", "handle", "route", "redir", "rewrite", "encode", "tls":

@@ -36,8 +36,12 @@ func optionHint(word string) string {
 		return "define a matcher beside api_key, such as `@mine " + word + " …`, and write `require @mine` here"
 	case "limit", "limits", "quota":
 		return "belongs to a key or an org, set in the admin API, or to a tier: write `tier <name> {` and a line `limit 100/1s 1000000/month` into `api_keys { … }` in the global options"
-	case "cost":
+	case "cost", "client_cert":
 		return "belongs to a rule: write it into the block of a `require`"
+	case "client_certs", "client_certificate", "client_auth", "mtls":
+		return "write `client_cert` into the block of a `require`, and `client_auth` into the directive tls of the site"
+	case "match", "matcher", "rule":
+		return "write `require <matcher> <scopes>`, such as `require /admin/* admin:all`"
 	case "rate_limit":
 		return "is a directive of its own: write it beside api_key, with `key {http.auth.user.id}`"
 	}
@@ -47,11 +51,35 @@ func optionHint(word string) string {
 	if mayBeKey(word) {
 		return optionHint("key")
 	}
+	if lower := strings.ToLower(word); lower != word && isOption(lower) {
+		return "write " + lower + ", in small letters"
+	}
 	return foreignHint(word)
+}
+
+// isOption reports whether the directive has an option.
+func isOption(word string) bool {
+	switch word {
+	case accessRequire, accessPublic, accessOptional, "name", "from", "signature", "mode", "errors", "realm", "relax", "deny", "forward", "cors", "keep_credential":
+		return true
+	}
+	return false
+}
+
+// isCondition reports whether the block of a rule has a line of that name.
+func isCondition(word string) bool {
+	switch word {
+	case "name", "signed", "signed_body", "body_limit", "client_cert", "cost", "audit", "data":
+		return true
+	}
+	return false
 }
 
 // conditionHint is optionHint for the block of a rule.
 func conditionHint(word string) string {
+	if isCondition(word) {
+		return ""
+	}
 	switch word {
 	case "scope", "scopes":
 		return "write scopes on the line of the rule, such as `require * contacts:read {`"
@@ -61,8 +89,12 @@ func conditionHint(word string) string {
 		return "write the matcher on the line of the rule, such as `require @name {`"
 	case "signature", "sign":
 		return "write `signed`"
-	case "cost", "signed", "signed_body", "body_limit", "audit", "data": // it is one
-		return ""
+	case "client_certs", "client_certificate", "client_auth", "mtls":
+		return "write `client_cert`"
+	case "from", "mode", "errors", "realm", "relax", "forward", "cors", "keep_credential", accessRequire, accessPublic, accessOptional:
+		return "belongs to the whole site: write it beside the rules, not in one"
+	case "description", "comment":
+		return "write a line that begins with #"
 	case "deny":
 		return "addresses are denied on all routes: write it beside the rules, not in one"
 	}
@@ -104,6 +136,8 @@ func scopeHint(access string, words []string) string {
 			return "one rule has one matcher: write one line for each, or define one matcher for both, such as `@mine path /a /b`"
 		case keyring.IsToken(word, keyring.DefaultTokenPrefix):
 			return optionHint("key")
+		case word == "{signed}" || word == "{audit}" || word == "{client_cert}":
+			return "a block begins with { at the end of the line, and each line in it stands alone"
 		case strings.ContainsAny(word, ",;"):
 			return "write spaces between scopes, such as `contacts:read deals:read`"
 		case len(words) > 1 && slices.Contains([]string{"or", "and", "any", "all", "not"}, word):
@@ -113,6 +147,32 @@ func scopeHint(access string, words []string) string {
 		case len(words) > 1 && i == 0 && (word == "role" || word == "roles"):
 			return "a rule asks for scopes; a role is what a key holds, set where keys are created"
 		}
+	}
+	return ""
+}
+
+// forwardHint says how a field is written that seems natural and is none, "" if
+// nobody knows.
+func forwardHint(f Forward) string {
+	switch field := strings.Trim(f.Field, "{}"); {
+	case isField(f.Field):
+		return ""
+	case isField(f.Header):
+		return "write the field first, such as `forward " + f.Header + " X-Key-Id`"
+	case isField(strings.TrimPrefix(field, "http.api_key.")):
+		return "write the field alone, such as `forward " + strings.TrimPrefix(field, "http.api_key.") + " X-Key-Id`"
+	case isField(strings.ToLower(field)):
+		return "write " + strings.ToLower(field) + ", in small letters"
+	case strings.HasPrefix(field, "metadata."):
+		return "write meta." + strings.TrimPrefix(field, "metadata.")
+	}
+	switch f.Field {
+	case "key", "key_id", "user", "user_id", "consumer":
+		return "write `forward id <header>`"
+	case "scope", "scopes", "role", "roles", "tag", "tags":
+		return "is not told to the upstream: ask for scopes by `require`, or write what the upstream needs into the metadata of keys and `forward meta.<name> <header>`"
+	case "token", "secret", "credentials":
+		return "no secret is told to the upstream; `keep_credential` leaves the accepted key in the request"
 	}
 	return ""
 }

@@ -34,7 +34,7 @@ func fingerprint(cert tls.Certificate) string {
 // withCert is a client on connections of its own, which it opens with a
 // certificate, if there is one. maxVersion is that of TLS.
 func withCert(version uint16, h2 bool, certs ...tls.Certificate) *http.Client {
-	return &http.Client{Timeout: 20 * time.Second, Transport: &http.Transport{
+	return &http.Client{Timeout: time.Minute, Transport: &http.Transport{
 		ForceAttemptHTTP2: h2,
 		TLSClientConfig: &tls.Config{
 			InsecureSkipVerify: true, // a certificate of this test run

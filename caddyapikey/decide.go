@@ -34,7 +34,7 @@ type decision struct {
 	audit *auditedCall // of a call that had to be recorded
 
 	claim  signature // that the request carries, proven or not
-	waited bool      // for the body, since the key was proven
+	waited bool      // for the body or the disk, since it was decided about the key
 	ends   []func()  // give back what bodies in memory take
 }
 

@@ -8,6 +8,23 @@ import (
 	"go.uber.org/zap/zapcore"
 )
 
+// tell counts a decision and tells it to the logs and, if a key was refused,
+// to event handlers. enforced says that a refusal is one, and not only observed.
+func (h *Handler) tell(r *http.Request, d *decision, enforced bool) {
+	p := h.placeOf(r)
+	p.site.count(d, enforced)
+	if p.logged {
+		h.addLogFields(r, d)
+	}
+	if d.why == nil {
+		return
+	}
+	h.logRefusal(r, d, enforced)
+	if !d.key.IsZero() {
+		h.app.announcer.refused(r, d, p.site.name, h.Mode)
+	}
+}
+
 // logRefusal says why a request was not let in, or would not have been. Callers
 // who proved nothing are many and anonymous, so they are logged at debug level;
 // a key of ours that is refused is worth an operator's look. The query is left

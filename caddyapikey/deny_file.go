@@ -25,10 +25,9 @@ var denyLook = time.Second
 type denyFile struct {
 	*denylist.File
 	logger  *zap.Logger
-	shrinks atomic.Int32 // how many of those who use it let it shrink
+	shrinks atomic.Int32 // how many of the configurations that run let it shrink
 	told    string       // the fault that was told last
-
-	stop, done chan struct{}
+	looking loop
 }
 
 // denyUse is one reference to a file.
@@ -52,25 +51,37 @@ func (a *App) openDenyFile(path string, mayShrink bool) (*denyFile, error) {
 		if err != nil {
 			return nil, err
 		}
-		f := &denyFile{File: list, logger: a.logger, stop: make(chan struct{}), done: make(chan struct{})}
+		f := &denyFile{File: list, logger: a.logger}
 		a.logger.Info("deny list loaded", zap.String("file", path), zap.Int("entries", f.Status().Entries), zap.Duration("took", time.Since(began)))
-		go f.run()
+		f.looking = startLoop(denyLook, f.look)
 		return f, nil
 	})
 	if err != nil {
 		return nil, err
 	}
 	f := value.(*denyFile)
-	if mayShrink {
-		f.shrinks.Add(1)
-	}
 	a.denyFiles = append(a.denyFiles, denyUse{f, mayShrink})
 	if shared {
-		if err := f.Reload(mayShrink); err != nil {
+		// A list that the configuration before would not take waits until this one
+		// runs: it may be refused yet.
+		err := f.Reload(f.shrinks.Load() > 0)
+		if shrunk := errors.Is(err, denylist.ErrShrunk) || errors.Is(err, denylist.ErrEmpty); err != nil && !(shrunk && mayShrink) {
 			return nil, err
 		}
 	}
 	return f, nil
+}
+
+// shrinkDenyFiles lets lists shrink whose lines say so, now that the
+// configuration runs.
+func (a *App) shrinkDenyFiles() {
+	a.denyShrinks.Store(true)
+	for _, use := range a.denyFiles {
+		if use.mayShrink {
+			use.file.shrinks.Add(1)
+			_ = use.file.Reload(true) // a look tells what is wrong
+		}
+	}
 }
 
 // releaseDenyFiles gives all references back. The list of them stays: health may
@@ -82,28 +93,13 @@ func (a *App) releaseDenyFiles() error {
 	a.denyReleased = true
 	var errs []error
 	for _, use := range a.denyFiles {
-		if use.mayShrink {
+		if use.mayShrink && a.denyShrinks.Load() {
 			use.file.shrinks.Add(-1)
 		}
 		_, err := denyFiles.Delete(use.file.Path())
 		errs = append(errs, err)
 	}
 	return errors.Join(errs...)
-}
-
-// run looks at the file until the last configuration let go of it.
-func (f *denyFile) run() {
-	defer close(f.done)
-	ticker := time.NewTicker(denyLook)
-	defer ticker.Stop()
-	for {
-		select {
-		case <-f.stop:
-			return
-		case <-ticker.C:
-			f.look()
-		}
-	}
 }
 
 // look looks at the file once, and tells what became of it.
@@ -131,9 +127,8 @@ func (f *denyFile) look() {
 	}
 }
 
-// Destruct ends the looking.
+// Destruct ends the looking when the last configuration let go of the file.
 func (f *denyFile) Destruct() error {
-	close(f.stop)
-	<-f.done
+	f.looking.end()
 	return nil
 }

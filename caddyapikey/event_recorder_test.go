@@ -67,7 +67,7 @@ func nextEvent(t *testing.T) recordedEvent {
 	select {
 	case e := <-recordedEvents:
 		return e
-	case <-time.After(10 * time.Second):
+	case <-time.After(time.Minute):
 		t.Fatal("no event came")
 		panic("unreachable")
 	}

@@ -179,7 +179,7 @@ func TestEventHandlerThatHangs(t *testing.T) {
 	}
 	began = time.Now()
 	r.Load(recording, guarded+"\n")
-	if took := time.Since(began); took > 10*time.Second {
+	if took := time.Since(began); took > time.Minute {
 		t.Errorf("the reload took %s", took)
 	}
 	close(release)

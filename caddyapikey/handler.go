@@ -3,7 +3,6 @@ package caddyapikey
 import (
 	"fmt"
 	"net/http"
-	"regexp"
 	"sync/atomic"
 
 	"go.uber.org/zap"
@@ -119,8 +118,6 @@ func (Handler) CaddyModule() caddy.ModuleInfo {
 	}
 }
 
-var realmPattern = regexp.MustCompile(`^[ !#-\[\]-~]{1,64}$`)
-
 // Provision checks the configuration and compiles the policy.
 func (h *Handler) Provision(ctx caddy.Context) error {
 	h.logger = ctx.Logger()
@@ -138,8 +135,8 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	if h.Realm == "" {
 		h.Realm = "api"
 	}
-	if !realmPattern.MatchString(h.Realm) {
-		return fmt.Errorf("realm %q: write up to 64 printable characters without quotes and backslashes", h.Realm)
+	if err := checkRealm(h.Realm); err != nil {
+		return err
 	}
 	if h.Mode == "" {
 		h.Mode = modeEnforce
@@ -162,23 +159,30 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	if err := h.provisionSources(); err != nil {
 		return err
 	}
+	if err := h.provisionForward(); err != nil {
+		return err
+	}
 	if err := h.provisionSignature(); err != nil {
 		return err
 	}
 	h.provisionChallenges()
 	h.provisionReferer()
 	h.app.guard(ctx, h.credentialPlaces())
-	h.app.addHandler(ctx, h)
-	if err := h.provisionForward(); err != nil {
+	if err := h.provisionRules(ctx); err != nil {
 		return err
 	}
-	return h.provisionRules(ctx)
+	if _, err := h.conflict(); err != nil {
+		return err
+	}
+	h.warnOfClientCerts(ctx)
+	return h.app.addHandler(ctx, h)
 }
 
 // ServeHTTP decides about one request: denied addresses, strict checks, the
 // rules that match, exactly one credential, the key in force, its address list,
-// its scopes, its limits, audit if asked; then it strips the credential, sets the
-// identity and hands on.
+// its scopes (decide); the digest of a signed body and the nonce (settle); its
+// limits (spend); audit if asked. Then it refuses, or strips the credential, sets
+// the identity and hands on (serve), and accounts for the answer.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) (err error) {
 	h.owned.remove(r.Header)
 	enforced := h.Mode == modeEnforce
@@ -204,12 +208,16 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 			d.why = h.spend(r, &d)
 		}
 		if h.mustAudit(&d) {
-			if h.audit(r, &d); d.why != nil && enforced {
-				h.giveBack(&d)
-			}
+			h.audit(r, &d)
+		}
+		if d.why == nil && d.waited {
+			d.why = h.afterWaiting(r, &d)
+		}
+		if d.why != nil && enforced {
+			h.giveBack(&d)
 		}
 	}
-	h.record(r, &d, enforced)
+	h.tell(r, &d, enforced)
 	if enforced {
 		showLimits(w.Header(), &d)
 	}

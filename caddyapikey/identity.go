@@ -7,8 +7,6 @@ import (
 	"strconv"
 	"strings"
 
-	"golang.org/x/net/http/httpguts"
-
 	"github.com/caddyserver/caddy/v2"
 
 	"github.com/caddy-apikey/caddy-apikey/keyring"
@@ -143,25 +141,28 @@ func (id *identity) field(name string) (string, bool) {
 func (h *Handler) provisionForward() error {
 	var names []string
 	for i := range h.Forward {
-		f := &h.Forward[i]
-		if !isField(f.Field) {
-			return fmt.Errorf("forward %q: write id, name, org, tier, owner, credential, request_id or meta.<name>", f.Field)
+		if err := h.Forward[i].normalize(); err != nil {
+			return err
 		}
-		if !httpguts.ValidHeaderFieldName(f.Header) || strings.ContainsAny(f.Header, "_.") {
-			return fmt.Errorf("forward %s: %q is not a header name; write one of letters, digits and hyphens", f.Field, f.Header)
-		}
-		f.Header = http.CanonicalHeaderKey(f.Header)
-		if hasMeaning(f.Header) {
-			return fmt.Errorf("forward %s: %s has a meaning of its own; choose another header", f.Field, f.Header)
-		}
-		for _, s := range h.From {
-			if f.Header == s.headerName() {
-				return fmt.Errorf("forward %s: keys are read from the header %s; choose another one", f.Field, f.Header)
-			}
-		}
-		names = append(names, f.Header)
+		names = append(names, h.Forward[i].Header)
 	}
 	h.owned = newHeaderOwner(names)
+	return nil
+}
+
+// normalize validates what is told, and brings the header's name into canonical
+// form.
+func (f *Forward) normalize() error {
+	if !isField(f.Field) {
+		return fmt.Errorf("forward %q: write id, name, org, tier, owner, credential, request_id or meta.<name>", f.Field)
+	}
+	if !onlyChars(f.Header, "-") || strings.HasPrefix(f.Header, "-") {
+		return fmt.Errorf("forward %s: %q is not a header name of letters, digits and '-', such as X-Key-Id", f.Field, f.Header)
+	}
+	f.Header = http.CanonicalHeaderKey(f.Header)
+	if hasMeaning(f.Header) {
+		return fmt.Errorf("forward %s: %s has a meaning of its own; choose another header, such as X-Key-Id", f.Field, f.Header)
+	}
 	return nil
 }
 

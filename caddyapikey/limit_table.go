@@ -25,32 +25,17 @@ const limitSweep = time.Minute
 // limitTable is what the keys and orgs of one store have spent.
 type limitTable struct {
 	*limit.Table
-	logger     *zap.Logger
-	stop, done chan struct{}
+	logger   *zap.Logger
+	sweeping loop
 }
 
 // Destruct writes what was spent when the last configuration let go of it.
 func (t *limitTable) Destruct() error {
-	close(t.stop)
-	<-t.done
+	t.sweeping.end()
 	if err := t.Close(); err != nil {
 		t.logger.Error("what was spent of quotas since they were last reserved was not written; up to a hundredth of each is lost", zap.Error(err))
 	}
 	return nil
-}
-
-func (t *limitTable) run() {
-	defer close(t.done)
-	ticker := time.NewTicker(limitSweep)
-	defer ticker.Stop()
-	for {
-		select {
-		case <-t.stop:
-			return
-		case <-ticker.C:
-			t.Sweep()
-		}
-	}
 }
 
 // failed logs when quotas cannot be written, and when they can again.
@@ -77,13 +62,13 @@ func (a *App) openLimits() error {
 		return nil
 	}
 	value, _, err := limitTables.LoadOrNew(a.store.StoreKey(), func() (caddy.Destructor, error) {
-		t := &limitTable{logger: a.logger, stop: make(chan struct{}), done: make(chan struct{})}
+		t := &limitTable{logger: a.logger}
 		if keeper, ok := a.store.(quotaKeeper); ok {
 			t.Table = limit.Open(limit.Options{Path: keeper.QuotaFile(), Failed: t.failed})
 		} else {
 			t.Table = limit.New(nil)
 		}
-		go t.run()
+		t.sweeping = startLoop(limitSweep, t.Sweep)
 		return t, nil
 	})
 	if err != nil {

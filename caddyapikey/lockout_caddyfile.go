@@ -5,6 +5,7 @@ import (
 	"strconv"
 
 	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
@@ -14,6 +15,10 @@ import (
 
 func init() {
 	httpcaddyfile.RegisterDirective("lockout", parseLockout)
+	httpcaddyfile.RegisterGlobalOption("lockout", func(d *caddyfile.Dispenser, _ any) (any, error) {
+		d.Next() // for the line
+		return nil, d.Err("lockout belongs to a site: write it into the block of the site that it guards")
+	})
 	// Behind `header`, so that the headers that all responses of a site have
 	// are on its answers, too, and in front of everything that does some work.
 	httpcaddyfile.RegisterDirectiveOrder("lockout", httpcaddyfile.Before, "request_body")

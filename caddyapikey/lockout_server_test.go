@@ -270,7 +270,7 @@ func TestLockoutAnswers(t *testing.T) {
 	site := "header Strict-Transport-Security max-age=1\n" + behindLockout(lockName(t), "on refused 2 in 1h")
 	_, port, _ := net.SplitHostPort(rig.FreeAddr(t))
 	r := rig.New(t, proxied, site+"\n}\nhttps://localhost:"+port+" {\nbind 127.0.0.1\ntls "+rig.Certificate(t)+"\n"+site)
-	h2 := &http.Client{Timeout: 20 * time.Second, Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, ForceAttemptHTTP2: true}} // a certificate of this test run
+	h2 := &http.Client{Timeout: time.Minute, Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, ForceAttemptHTTP2: true}} // a certificate of this test run
 	defer h2.CloseIdleConnections()
 	h3, h3URL := r.HTTP3(t)
 	lockByHand(t, r, "203.0.113.1", "1h")
@@ -291,10 +291,9 @@ func TestLockoutAnswers(t *testing.T) {
 		t.Errorf("HEAD: %d %v", head.Status, head.Header)
 	}
 	for name, extra := range map[string]string{"stalled": "", "expecting": "Expect: 100-continue\r\n"} {
-		began := time.Now()
-		answer := r.Raw("POST / HTTP/1.1\r\nHost: " + r.Site + "\r\n" + locked + "\r\n" + extra + "Content-Length: 1000000000\r\n\r\n")
-		if !strings.HasPrefix(answer, "HTTP/1.1 429") || !strings.Contains(answer, "Connection: close") || strings.Contains(answer, "100 Continue") || time.Since(began) > 3*time.Second {
-			t.Errorf("%s: after %v: %.200s", name, time.Since(began), answer)
+		answer, closed := r.RawToEnd("POST / HTTP/1.1\r\nHost: " + r.Site + "\r\n" + locked + "\r\n" + extra + "Content-Length: 1000000000\r\n\r\n")
+		if !strings.HasPrefix(answer, "HTTP/1.1 429") || !strings.Contains(answer, "Connection: close") || strings.Contains(answer, "100 Continue") || !closed {
+			t.Errorf("%s: closed %t: %.200s", name, closed, answer)
 		}
 	}
 	for name, c := range map[string]struct {
@@ -302,8 +301,7 @@ func TestLockoutAnswers(t *testing.T) {
 		url    string
 		host   string
 	}{"HTTP/2": {h2, "https://localhost:" + port, ""}, "HTTP/3": {h3, h3URL, r.Site}} {
-		began := time.Now()
-		body, stalled := io.Pipe()
+		body, stalled := io.Pipe() // a server that waits for it does not answer
 		req, err := http.NewRequest("POST", c.url+"/", body)
 		if err != nil {
 			t.Fatal(err)
@@ -311,8 +309,8 @@ func TestLockoutAnswers(t *testing.T) {
 		req.Host = c.host
 		req.Header.Set("X-Forwarded-For", "203.0.113.1")
 		got, err := rig.Read(c.client.Do(req))
-		if stalled.Close(); err != nil || got.Status != 429 || time.Since(began) > 5*time.Second {
-			t.Errorf("%s: %v %d after %v", name, err, got.Status, time.Since(began))
+		if stalled.Close(); err != nil || got.Status != 429 {
+			t.Errorf("%s: %v %d", name, err, got.Status)
 		}
 	}
 	_, token := r.Create(`{"name":"x","scopes":["contacts:read"]}`)

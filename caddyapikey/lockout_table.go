@@ -169,16 +169,3 @@ func (t *lockoutTable) Destruct() error {
 	t.saveUnlessIdle()
 	return nil
 }
-
-// replaceFile writes a file whole or not at all.
-func replaceFile(path string, write func(io.Writer) error) error {
-	tmp, err := regular.Create(path + ".new")
-	if err != nil {
-		return err
-	}
-	defer os.Remove(tmp.Name())
-	if err := errors.Join(write(tmp), tmp.Sync(), tmp.Close()); err != nil {
-		return err
-	}
-	return os.Rename(tmp.Name(), path)
-}

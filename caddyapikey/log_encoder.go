@@ -74,6 +74,16 @@ func (RedactEncoder) CaddyModule() caddy.ModuleInfo {
 	}
 }
 
+// checkRedacted checks more names of places whose values are redacted.
+func checkRedacted(option string, names []string) error {
+	for _, name := range names {
+		if !onlyChars(name, "-_.~") {
+			return fmt.Errorf("redact_api_keys %s: %q is not a name of letters, digits, '-', '_', '.' and '~'", option, name)
+		}
+	}
+	return nil
+}
+
 // Provision sets up the wrapped encoder.
 func (e *RedactEncoder) Provision(ctx caddy.Context) error {
 	e.ctx = ctx
@@ -82,10 +92,11 @@ func (e *RedactEncoder) Provision(ctx caddy.Context) error {
 			return err
 		}
 	}
-	for _, name := range append(append([]string(nil), e.Headers...), e.Query...) {
-		if !onlyChars(name, "-_.~") {
-			return fmt.Errorf("redact_api_keys: %q is not a name of letters, digits, '-', '_', '.' and '~'", name)
-		}
+	if err := checkRedacted("header", e.Headers); err != nil {
+		return err
+	}
+	if err := checkRedacted("query", e.Query); err != nil {
+		return err
 	}
 	e.rules = &currentRules{own: redact.Names{Headers: e.Headers, Query: e.Query, Prefixes: e.Prefixes}}
 	if e.WrappedRaw == nil {

@@ -37,6 +37,11 @@ func (e *RedactEncoder) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 			if len(values) == 0 {
 				return d.Errf("%s: write at least one value", option)
 			}
+			if option != "prefix" { // checked below
+				if err := checkRedacted(option, values); err != nil {
+					return d.WrapErr(err)
+				}
+			}
 			*list = append(*list, values...)
 		}
 	}

@@ -4,7 +4,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -16,6 +18,7 @@ import (
 
 	"github.com/caddy-apikey/caddy-apikey/caddyapikey"
 	"github.com/caddy-apikey/caddy-apikey/internal/rig"
+	"github.com/caddy-apikey/caddy-apikey/keyring"
 )
 
 const benchToken = "ck_0aB1cD2eF3gH4iJ5kL6mN7oP8qR9sT0uV1wX2yZ3aB4cD5eF6"
@@ -177,10 +180,11 @@ func TestHarmlessLine(t *testing.T) {
 	}
 }
 
-// Whatever stands around them, tokens and keys in named places do not survive,
-// and JSON stays JSON.
+// Whatever stands around them, tokens do not survive, a line is the same
+// whatever key stands in a named place, and JSON stays JSON.
 func FuzzRedactedLine(f *testing.F) {
 	encoders := testEncoders(f)
+	names := slices.Sorted(maps.Keys(encoders))
 	f.Add("", "", "Jd7Qm2xWk9RtVb4N")
 	f.Add("\\n", "\"", `q"u'o\te%41+z;,<>~`)
 	f.Add("%25", "%3D\x00\xff", "\\\\\\\\\\\\\\\\\"")
@@ -194,25 +198,19 @@ func FuzzRedactedLine(f *testing.F) {
 		}, key)
 		var secrets rig.Secrets
 		secrets.Add("token", benchToken)
-		fields := everyField(before + benchToken + after)
-		if len(key) >= 8 && !strings.Contains(before+after+"api_key=X-Api-Key:[redacted]", key[:8]) {
-			fields = append(fields, zap.Strings("X-Api-Key", []string{key}), zap.String("uri", "/?api_key="+key+"&"+after))
-		} else {
-			key = ""
+		if _, isToken := keyring.HintOf(key); key == "" || key == "REDACTED" || isToken {
+			key = "none" // nothing to hide, or what Caddy has put there, or what has a hint to show
 		}
-		for name, enc := range encoders {
-			line := encode(t, enc, before+benchToken+after, fields)
-			checkLine(t, name, line, &secrets)
-			if name == "console" || key == "" {
-				continue
-			}
-			var said map[string]any
-			if err := json.Unmarshal([]byte(line), &said); err != nil {
-				t.Fatal(err)
-			}
-			if strings.Contains(fmt.Sprint(said["space"]), key) {
-				t.Errorf("%s: the key %q is in %s", name, key, line)
-			}
+		with := func(key string) []zapcore.Field {
+			return append(everyField(before+benchToken+after),
+				zap.Strings("X-Api-Key", []string{key}), zap.String("uri", "/?api_key="+key+"&"+after))
+		}
+		// One encoder for each input: an input that takes long is a failure, too.
+		name := names[(len(before)+len(after)+len(key))%len(names)]
+		line := encode(t, encoders[name], before+benchToken+after, with(key))
+		checkLine(t, name, line, &secrets)
+		if other := encode(t, encoders[name], before+benchToken+after, with("another")); line != other {
+			t.Errorf("%s: the key %q shows\n%s\n%s", name, key, line, other)
 		}
 	})
 }

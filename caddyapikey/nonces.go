@@ -37,11 +37,11 @@ type nonces struct {
 // ring returns nil while the app is not running.
 func (n *nonces) ring() *pooledRing { return n.open.Load() }
 
-// spend spends a nonce of a signature that a handler with this window let in. A
+// spendNonce spends a nonce of a signature that a handler with this window let in. A
 // sender can choose between handlers by what no signature covers, such as a
 // header. So the rings of all windows come to know of it, in one order, of which
 // the first decides who of several is first.
-func (a *App) spend(own *nonces, key string, second int64, nonce string, now time.Time) error {
+func (a *App) spendNonce(own *nonces, key string, second int64, nonce string, now time.Time) error {
 	result := errNoRing
 	for _, n := range a.rings {
 		ring := n.ring()
@@ -62,8 +62,8 @@ func (a *App) spend(own *nonces, key string, second int64, nonce string, now tim
 // errNoRing says that the app is not running.
 var errNoRing = errors.New("used nonces are not known")
 
-// spent reports whether a nonce is known to have been spent.
-func (a *App) spent(key string, second int64, nonce string) bool {
+// nonceSpent reports whether a nonce is known to have been spent.
+func (a *App) nonceSpent(key string, second int64, nonce string) bool {
 	return slices.ContainsFunc(a.rings, func(n *nonces) bool {
 		ring := n.ring()
 		return ring != nil && ring.Spent(key, second, nonce)

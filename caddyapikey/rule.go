@@ -67,6 +67,7 @@ type Rule struct {
 	// processing.
 	Data string `json:"data,omitempty"`
 
+	asksKey  bool // its matchers ask for the key
 	matchers caddyhttp.MatcherSets
 	exact    []exactPath // for each matcher set
 	scopes   []scopeTemplate
@@ -94,6 +95,9 @@ func (h *Handler) provisionRules(ctx caddy.Context) error {
 	if len(h.Rules) > maxRules {
 		return fmt.Errorf("%d rules, at most %d are possible", len(h.Rules), maxRules)
 	}
+	if h.opensAll() {
+		return errOpensAll
+	}
 	names := make(map[string]bool)
 	for i, rule := range h.Rules {
 		if rule == nil {
@@ -109,9 +113,7 @@ func (h *Handler) provisionRules(ctx caddy.Context) error {
 		if err := rule.provision(ctx); err != nil {
 			return fmt.Errorf("rule %s: %w", rule.Name, err)
 		}
-		if rule.Signed && len(h.Signature.Schemes) == 0 {
-			return fmt.Errorf("rule %s: signed, but signature off accepts no signature", rule.Name)
-		}
+		h.warnOfPlaceholders(rule)
 	}
 	h.provisionAudit()
 	return nil
@@ -148,7 +150,13 @@ func (rule *Rule) provision(ctx caddy.Context) error {
 		}
 		rule.scopes = append(rule.scopes, t)
 	}
+	for _, set := range rule.MatcherSetsRaw {
+		if hint := checkPaths(set); hint != "" {
+			return errors.New(hint)
+		}
+	}
 	// Before the matchers are loaded: loading lower-cases their paths.
+	rule.asksKey = asksKey(rule.MatcherSetsRaw)
 	rule.exact = newExactPaths(rule.MatcherSetsRaw)
 	loaded, err := ctx.LoadModule(rule, "MatcherSetsRaw")
 	if err != nil {

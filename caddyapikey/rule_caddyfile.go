@@ -2,7 +2,6 @@ package caddyapikey
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 
 	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
@@ -46,7 +45,11 @@ func (hd *Handler) unmarshalRule(h httpcaddyfile.Helper) error {
 			return h.WrapErr(err)
 		}
 	}
+	lines := make(once)
 	for nesting := h.Nesting(); h.NextBlock(nesting); {
+		if err := lines.see(h); err != nil {
+			return err
+		}
 		if err := hd.unmarshalCondition(h, access, rule); err != nil {
 			return err
 		}
@@ -61,19 +64,19 @@ func (hd *Handler) unmarshalCondition(h httpcaddyfile.Helper, access string, rul
 		return h.Err(hinted(condition, hint))
 	}
 	if access != accessRequire && condition != "name" && condition != "data" {
-		return h.Errf("%s in a %s rule: only name and data are possible there", condition, access)
+		return h.Errf("%s is no line of %s, which takes only name and data: write it into the block of a `require`", condition, access)
 	}
 	switch condition {
 	case "name":
-		if !h.AllArgs(&rule.Name) {
-			return h.Err("name: write one name")
+		if !h.AllArgs(&rule.Name) || rule.Name == "" {
+			return h.Err("name: write one name, in quotes if it has spaces, such as `name export`")
 		}
 		if hd.hasRule(rule.Name) {
 			return h.Errf("name: another rule is named %q", rule.Name)
 		}
 	case "data":
-		if !h.AllArgs(&rule.Data) {
-			return h.Err("data: write one category, in quotes if it has spaces")
+		if !h.AllArgs(&rule.Data) || rule.Data == "" {
+			return h.Err("data: write one category, in quotes if it has spaces, such as `data \"contact details\"`")
 		}
 	case "signed":
 		rule.Signed = true
@@ -128,13 +131,6 @@ func (hd *Handler) freeName(name string) string {
 		free = fmt.Sprintf("%s-%d", name, n)
 	}
 	return free
-}
-
-// opensAll reports whether a rule makes everything public beside rules that ask
-// for a key.
-func (hd *Handler) opensAll() bool {
-	return slices.ContainsFunc(hd.Rules, func(r *Rule) bool { return r.Access == accessPublic && r.MatcherSetsRaw == nil }) &&
-		slices.ContainsFunc(hd.Rules, func(r *Rule) bool { return r.Access == "" })
 }
 
 func (hd *Handler) hasRule(name string) bool {

@@ -232,7 +232,7 @@ func (s *secretServer) run() {
 // after its answer.
 func (s *secretServer) accessLog() []byte {
 	s.t.Helper()
-	deadline := time.Now().Add(20 * time.Second)
+	deadline := time.Now().Add(time.Minute)
 	for {
 		text := s.read(s.file("access.log"))
 		lines := strings.Count(string(text), "handled request")

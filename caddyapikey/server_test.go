@@ -399,13 +399,12 @@ func TestOrgsBind(t *testing.T) {
 func TestRefusalClosesStalledUpload(t *testing.T) {
 	r := rig.New(t, "", guarded)
 	for name, extra := range map[string]string{"stalled": "", "expecting": "Expect: 100-continue\r\n"} {
-		began := time.Now()
-		answer := r.Raw("POST / HTTP/1.1\r\nHost: " + r.Site + "\r\n" + extra + "Content-Length: 1000000000\r\n\r\n")
+		answer, closed := r.RawToEnd("POST / HTTP/1.1\r\nHost: " + r.Site + "\r\n" + extra + "Content-Length: 1000000000\r\n\r\n")
 		if !strings.HasPrefix(answer, "HTTP/1.1 401 ") || !strings.Contains(answer, "Connection: close") || strings.Contains(answer, "100 Continue") {
 			t.Errorf("%s: %.200s", name, answer)
 		}
-		if took := time.Since(began); took > 900*time.Millisecond {
-			t.Errorf("%s: answered after %v", name, took)
+		if !closed {
+			t.Errorf("%s: the connection stays open", name)
 		}
 	}
 	if r.Upstream.Hits() != 0 {
@@ -464,7 +463,7 @@ func TestWebSocketAndStreaming(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	_ = conn.SetDeadline(time.Now().Add(5 * time.Second))
+	_ = conn.SetDeadline(time.Now().Add(time.Minute))
 	fmt.Fprintf(conn, "GET / HTTP/1.1\r\nHost: %s\r\nAuthorization: Bearer %s\r\n\r\n", events.Site, token)
 	resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
 	if err != nil {
@@ -490,7 +489,7 @@ func TestHTTP2AndHTTP3(t *testing.T) {
 		host   string
 		major  int
 	}{
-		"HTTP/2": {&http.Client{Transport: transport, Timeout: 20 * time.Second}, "https://localhost:" + port, "", 2},
+		"HTTP/2": {&http.Client{Transport: transport, Timeout: time.Minute}, "https://localhost:" + port, "", 2},
 		"HTTP/3": {h3, h3URL, r.Site, 3},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -1,13 +1,10 @@
 package caddyapikey
 
 import (
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
 	"time"
-
-	"golang.org/x/net/http/httpguts"
 
 	"github.com/caddyserver/caddy/v2"
 
@@ -33,8 +30,9 @@ const (
 // no secret, covers what is done, and is good for one use.
 type Signature struct {
 	// `hawk` (Hawk 1.1) and `message` (HTTP Message Signatures, RFC 9421).
-	// Default: both. An empty list accepts none.
-	Schemes []string `json:"schemes"`
+	// Default: both, or `message` alone if keys are read from the whole header
+	// Authorization. An empty list accepts none.
+	Schemes []string `json:"schemes,omitzero"`
 
 	// How far a signature's time may be from now, either way. Default: 60s.
 	Skew caddy.Duration `json:"skew,omitempty"`
@@ -83,109 +81,59 @@ const (
 	serverAuthHash = "hash"
 )
 
-// newSignature returns what a handler without a setting of its own accepts.
-func newSignature() *Signature {
-	return &Signature{Schemes: []string{schemeHawk, schemeMessage}}
-}
-
-// provision checks the setting and puts the defaults in.
-func (s *Signature) provision() error {
-	for _, scheme := range s.Schemes {
-		if err := checkScheme(scheme); err != nil {
-			return err
-		}
-	}
+// provision puts the defaults in.
+func (s *Signature) provision() {
 	if s.Skew == 0 {
 		s.Skew = caddy.Duration(defaultSkew)
-	}
-	if skew := time.Duration(s.Skew); skew < time.Second || skew > maxSkew {
-		return fmt.Errorf("skew %s: write 1s to %s; a signature can be repeated within it only because its nonce is remembered that long", skew, maxSkew)
 	}
 	if s.BodyLimit == 0 {
 		s.BodyLimit = defaultBodySize
 	}
-	if err := checkBodyLimit(s.BodyLimit); err != nil {
-		return err
+	for i := range s.Authorities {
+		s.Authorities[i] = strings.ToLower(s.Authorities[i])
 	}
-	for i, a := range s.Authorities {
-		if a == "" || strings.ContainsAny(a, "/@ \t{}") {
-			return fmt.Errorf("authority %q: write a host or host:port, without a scheme", a)
-		}
-		s.Authorities[i] = strings.ToLower(a)
-	}
-	for i, field := range s.Cover {
-		if !httpguts.ValidHeaderFieldName(field) {
-			return fmt.Errorf("cover %q: write the names of header fields; method, URL and body are always covered", field)
-		}
-		s.Cover[i] = strings.ToLower(field)
+	for i := range s.Cover {
+		s.Cover[i] = strings.ToLower(s.Cover[i])
 	}
 	s.wantedBare = s.policy().AcceptSignature(false)
 	s.wantedBody = s.policy().AcceptSignature(true)
 	if s.Hawk == nil {
 		s.Hawk = new(Hawk)
 	}
-	return s.Hawk.provision()
+	if s.Hawk.ServerAuthorization == "" {
+		s.Hawk.ServerAuthorization = serverAuthOff
+	}
 }
 
-func (h *Hawk) provision() error {
-	if h.Ext != "" && h.Ext != hawkExtOrg {
-		return fmt.Errorf("hawk ext %q: write org", h.Ext)
-	}
-	if life := time.Duration(h.Bewit); life < 0 || life > maxBewitLife {
-		return fmt.Errorf("hawk bewit %s: write a longest life of up to %s", life, maxBewitLife)
-	}
-	if h.ServerAuthorization == "" {
-		h.ServerAuthorization = serverAuthOff
-	}
-	if !slices.Contains([]string{serverAuthOff, serverAuthBare, serverAuthHash}, h.ServerAuthorization) {
-		return fmt.Errorf("hawk server_authorization %q: write off, bare or hash", h.ServerAuthorization)
-	}
-	return nil
-}
-
-func checkScheme(scheme string) error {
-	if scheme != schemeHawk && scheme != schemeMessage {
-		return fmt.Errorf("signature %q: write hawk or message", scheme)
-	}
-	return nil
-}
-
-func checkBodyLimit(n int64) error {
-	if n < 1 || n > maxBodySize {
-		return errors.New("body_limit: write a size from 1B to 512MiB, such as 10MiB")
-	}
-	return nil
-}
-
-// provisionSignature sets up what is accepted. A site that reads keys from the
-// whole Authorization field cannot tell them from Hawk.
+// provisionSignature sets up what is accepted.
 func (h *Handler) provisionSignature() error {
-	whole := slices.ContainsFunc(h.From, func(s Source) bool {
-		return s.Kind == SourceHeader && s.headerName() == "Authorization"
-	})
-	if h.Signature == nil {
-		h.Signature = newSignature()
-		if whole {
-			h.Signature.Schemes = []string{schemeMessage}
-		}
-	}
-	if err := h.Signature.provision(); err != nil {
+	h.Signature = h.signature()
+	if err := h.Signature.check(); err != nil {
 		return fmt.Errorf("signature: %w", err)
 	}
-	if whole && h.Signature.accepts(schemeHawk) {
-		return errors.New("signature hawk: keys are read from the whole header Authorization, where Hawk stands, too; use another header for keys, or leave hawk out")
-	}
-	if h.Signature.Hawk.Bewit > 0 {
-		for _, s := range h.From {
-			if s.Kind == SourceQuery && s.Name == bewitParam {
-				return errors.New("from query bewit: bewits stand there; choose another parameter for keys")
-			}
-		}
-	}
+	h.Signature.provision()
 	if len(h.Signature.Schemes) > 0 {
 		h.nonces = h.app.nonces(time.Duration(h.Signature.Skew))
 	}
 	return nil
+}
+
+// signature returns a copy of the setting that says which schemes are accepted. A
+// site that reads keys from the whole Authorization field cannot tell them from
+// Hawk.
+func (h *Handler) signature() *Signature {
+	s := new(Signature)
+	if h.Signature != nil {
+		*s = *h.Signature
+	}
+	switch {
+	case s.Schemes != nil:
+	case h.readsWholeAuthorization():
+		s.Schemes = []string{schemeMessage}
+	default:
+		s.Schemes = []string{schemeHawk, schemeMessage}
+	}
+	return s
 }
 
 // wanted returns the value of Accept-Signature for a request with a body or
@@ -195,13 +143,6 @@ func (s *Signature) wanted(body bool) string {
 		return s.wantedBody
 	}
 	return s.wantedBare
-}
-
-func checkSignedBody(mode string) error {
-	if mode != "" && mode != bodyBuffer && mode != bodyStream && mode != bodyOff {
-		return fmt.Errorf("signed_body %q: write buffer, stream or off", mode)
-	}
-	return nil
 }
 
 // names reports whether a request was made under one of the authorities.

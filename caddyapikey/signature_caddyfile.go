@@ -22,26 +22,31 @@ import (
 //	    }
 //	}
 func (hd *Handler) unmarshalSignature(h httpcaddyfile.Helper) error {
-	if hd.Signature != nil {
-		return h.Err("signature is given twice")
-	}
 	args := h.RemainingArgs()
-	s := newSignature()
+	s := new(Signature)
 	switch {
 	case len(args) == 1 && args[0] == "off":
 		s.Schemes = []string{}
 	case len(args) > 0:
 		s.Schemes = args
 	}
-	for _, scheme := range s.Schemes {
-		if err := checkScheme(scheme); err != nil {
-			return h.WrapErr(err)
-		}
+	if err := s.check(); err != nil {
+		return h.WrapErr(err)
 	}
+	start, lines := *h.Dispenser, make(once)
 	for nesting := h.Nesting(); h.NextBlock(nesting); {
+		if err := lines.see(h); err != nil {
+			return err
+		}
 		if err := s.unmarshalLine(h); err != nil {
 			return err
 		}
+	}
+	if len(args)+len(lines) == 0 {
+		return h.Err("signature: write hawk, message, both, or off; which requests must be signed says `signed` in the block of a `require`")
+	}
+	if err := s.checkReach(); err != nil {
+		return start.WrapErr(err)
 	}
 	hd.Signature = s
 	return nil
@@ -53,33 +58,59 @@ func (s *Signature) unmarshalLine(h httpcaddyfile.Helper) error {
 		if err := durationArg(h, &s.Skew); err != nil {
 			return err
 		}
+		if err := checkSkew(s.Skew); err != nil {
+			return h.WrapErr(err)
+		}
 	case "authority":
 		if s.Authorities = h.RemainingArgs(); len(s.Authorities) == 0 {
 			return h.Err("authority: write the names under which clients call, such as api.example.com")
 		}
+		for _, authority := range s.Authorities {
+			if err := checkAuthority(authority); err != nil {
+				return h.WrapErr(err)
+			}
+		}
 	case "cover":
 		if s.Cover = h.RemainingArgs(); len(s.Cover) == 0 {
 			return h.Err("cover: write the header fields that a signature must cover, such as idempotency-key")
+		}
+		for _, field := range s.Cover {
+			if err := checkCover(field); err != nil {
+				return h.WrapErr(err)
+			}
 		}
 	case "body_limit":
 		if err := sizeArg(h, &s.BodyLimit); err != nil {
 			return err
 		}
 	case "hawk":
-		if h.NextArg() {
-			return h.Err("hawk takes a block inside signature; which schemes are accepted stands behind signature")
-		}
-		s.Hawk = new(Hawk)
-		for nesting := h.Nesting(); h.NextBlock(nesting); {
-			if err := s.Hawk.unmarshalLine(h); err != nil {
-				return err
-			}
-		}
-		return nil
+		return s.unmarshalHawk(h)
+	case "ext", "bewit", "server_authorization", "sha1":
+		return h.Errf("%s belongs to Hawk: write it into `hawk { … }` in the block of signature", option)
 	default:
 		return h.Errf("unknown option %q of signature: write skew, authority, cover, body_limit or hawk", option)
 	}
 	return noBlock(h)
+}
+
+func (s *Signature) unmarshalHawk(h httpcaddyfile.Helper) error {
+	if h.NextArg() {
+		return h.Err("hawk takes a block inside signature; which schemes are accepted stands behind signature")
+	}
+	s.Hawk = new(Hawk)
+	lines := make(once)
+	for nesting := h.Nesting(); h.NextBlock(nesting); {
+		if err := lines.see(h); err != nil {
+			return err
+		}
+		if err := s.Hawk.unmarshalLine(h); err != nil {
+			return err
+		}
+	}
+	if len(lines) == 0 {
+		return h.Err("hawk: write ext, bewit, server_authorization or sha1 into its block, or leave it out")
+	}
+	return nil
 }
 
 func (k *Hawk) unmarshalLine(h httpcaddyfile.Helper) error {
@@ -92,13 +123,21 @@ func (k *Hawk) unmarshalLine(h httpcaddyfile.Helper) error {
 		if err := durationArg(h, &k.Bewit); err != nil {
 			return err
 		}
+		if err := checkBewit(k.Bewit); err != nil {
+			return h.WrapErr(err)
+		}
 	case "server_authorization":
 		if !h.AllArgs(&k.ServerAuthorization) {
 			return h.Err("server_authorization: write off, bare or hash")
 		}
+		if err := checkServerAuthorization(k.ServerAuthorization); err != nil {
+			return h.WrapErr(err)
+		}
 	case "sha1":
 		k.SHA1 = true
 		return noArgs(h, option)
+	case "skew", "authority", "cover", "body_limit":
+		return h.Errf("%s belongs to all schemes: write it into the block of signature, beside hawk", option)
 	default:
 		return h.Errf("unknown option %q of hawk: write ext, bewit, server_authorization or sha1", option)
 	}

@@ -140,7 +140,7 @@ func (h *Handler) settle(r *http.Request, d *decision) *refusal {
 	// must not get more room for having more of them.
 	key := d.key.ID()
 	// Who captured a request must not have many copies of it wait for their body.
-	if once && h.app.spent(key, second, nonce) {
+	if once && h.app.nonceSpent(key, second, nonce) {
 		return replayed
 	}
 	if why := h.verifyBody(r, d); why != nil {
@@ -154,18 +154,20 @@ func (h *Handler) settle(r *http.Request, d *decision) *refusal {
 		if why := h.renew(kr, r, d); why != nil {
 			return why
 		}
+		d.waited = false
 	}
 	if !once {
 		return nil
 	}
-	if err := h.app.spend(h.nonces, key, second, nonce, kr.Now()); err != nil {
+	if err := h.app.spendNonce(h.nonces, key, second, nonce, kr.Now()); err != nil {
 		return whySigned(err)
 	}
 	return nil
 }
 
 // renew decides again about a key by what it is now. Its holder decides how long
-// the body takes, and the key may have ended meanwhile.
+// the body takes, the disk how long it takes to record, and the key may have ended
+// meanwhile.
 func (h *Handler) renew(kr *keyring.Keyring, r *http.Request, d *decision) *refusal {
 	key, verdict := kr.Renew(d.key)
 	if why := refusalOf(verdict); why != nil {

@@ -70,11 +70,18 @@ func (s *Source) normalize() error {
 // it can hold neither a token nor an identity.
 func hasMeaning(name string) bool {
 	switch name {
-	case "Connection", "Content-Length", "Cookie", "Host", "Keep-Alive", "Proxy-Authenticate", "Proxy-Authorization",
-		"Proxy-Connection", "Referer", "Te", "Trailer", "Transfer-Encoding", "Upgrade":
+	case "Connection", "Cookie", "Date", "Early-Data", "Expect", "Forwarded", "Host", "Keep-Alive", "Origin",
+		"Proxy-Authenticate", "Proxy-Authorization", "Proxy-Connection", "Range", "Referer", "Signature",
+		"Signature-Input", "Te", "Trailer", "Transfer-Encoding", "Upgrade", "Via",
+		"X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Port", "X-Forwarded-Proto":
 		return true
 	}
-	return false
+	for _, family := range []string{"Accept", "Access-Control-", "Content-", "If-"} {
+		if strings.HasPrefix(name, family) {
+			return true
+		}
+	}
+	return overrideHeaders.owns(name)
 }
 
 // String returns the source as it is written in a Caddyfile, without `from`.
@@ -109,11 +116,20 @@ func onlyChars(s, others string) bool {
 	return s != ""
 }
 
+// sources returns the places of a key, or the default ones, in canonical form as
+// far as they are valid.
+func (h *Handler) sources() []Source {
+	if len(h.From) == 0 {
+		return []Source{{Kind: SourceBearer}, {Kind: SourceHeader, Name: "X-Api-Key"}}
+	}
+	sources := slices.Clone(h.From)
+	_ = normalizeSources(sources)
+	return sources
+}
+
 // provisionSources sets the default places of a key, and warns of a risky one.
 func (h *Handler) provisionSources() error {
-	if len(h.From) == 0 {
-		h.From = []Source{{Kind: SourceBearer}, {Kind: SourceHeader, Name: "X-API-Key"}}
-	}
+	h.From = h.sources()
 	if err := normalizeSources(h.From); err != nil {
 		return err
 	}

@@ -35,6 +35,17 @@ const (
 // maxLastCalls bounds the calls that are kept of each key.
 const maxLastCalls = 10_000
 
+// minKept is the shortest time that records are kept: whoever writes 6m means
+// months, and would have all of them deleted after minutes.
+const minKept = time.Hour
+
+func checkKept(option string, d time.Duration) error {
+	if d < minKept {
+		return fmt.Errorf("%s %s: at least 1h is possible; m are minutes, so write days or years, such as 180d or 5y", option, d)
+	}
+	return nil
+}
+
 // provisionRecords sets defaults and checks what is set.
 func (a *App) provisionRecords() error {
 	if a.Retain == nil {
@@ -45,19 +56,25 @@ func (a *App) provisionRecords() error {
 		name   string
 		fill   time.Duration
 		off    bool // negative means never
+		days   bool // it is no time of minutes
 	}{
-		{&a.Retain.Usage, "retain usage", defaultRetainUsage, false},
-		{&a.Retain.Calls, "retain calls", defaultRetainCalls, false},
-		{&a.Retain.Audit, "retain audit", defaultRetainAudit, false},
-		{&a.ExpiryWarning, "expiry_warning", defaultExpiryWarning, true},
-		{&a.RecentUse, "recent_use", defaultRecentUse, true},
-		{&a.UnusedAfter, "unused_after", defaultUnusedAfter, true},
+		{&a.Retain.Usage, "retain usage", defaultRetainUsage, false, true},
+		{&a.Retain.Calls, "retain calls", defaultRetainCalls, false, true},
+		{&a.Retain.Audit, "retain audit", defaultRetainAudit, false, true},
+		{&a.ExpiryWarning, "expiry_warning", defaultExpiryWarning, true, false},
+		{&a.RecentUse, "recent_use", defaultRecentUse, true, false},
+		{&a.UnusedAfter, "unused_after", defaultUnusedAfter, true, true},
 	} {
 		if *d.option == 0 {
 			*d.option = caddy.Duration(d.fill)
 		}
 		if *d.option < 0 && !d.off {
 			return fmt.Errorf("%s: a negative time; leave it out for the default", d.name)
+		}
+		if d.days && *d.option > 0 {
+			if err := checkKept(d.name, time.Duration(*d.option)); err != nil {
+				return err
+			}
 		}
 	}
 	if a.Retain.LastCalls == 0 {
@@ -161,9 +178,10 @@ func (a *App) openUseRecord() error {
 }
 
 // keepAnew has the record of use keep, and look for, what this configuration says,
-// which may have found it open. It is called when the configuration runs: what one that is
+// which may have found it open, and deny lists shrink. It is called when the configuration runs: what one that is
 // refused says must not throw anything away.
 func (a *App) keepAnew() {
+	a.shrinkDenyFiles()
 	if a.trailLog != nil {
 		a.trailLog.app.Store(a)
 	}

@@ -177,6 +177,9 @@ func FuzzParse(f *testing.F) {
 		if set.Len() != len(want) {
 			t.Errorf("%d prefixes, want %d", set.Len(), len(want))
 		}
+		if len(want) > 500 {
+			return // each is compared with each
+		}
 		for p := range want {
 			last := p.Addr().As16()
 			for bit := p.Bits() + 128 - p.Addr().BitLen(); bit < 128; bit++ {

@@ -2,18 +2,26 @@ package docs_test
 
 import (
 	"encoding/json"
+	"maps"
+	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/caddy-apikey/caddy-apikey/internal/rig"
 )
 
 // Every metric, label and value that the dashboard asks for is there.
 func TestDashboard(t *testing.T) {
 	labels, values, _ := labelsOfMetrics(t)
 	// What this server has not observed or refused, another one has.
-	values["reason"] = append(values["reason"], "quota-exceeded")
+	values["reason"] = append(values["reason"], "quota-exceeded", "unknown_address")
 	values["result"] = append(values["result"], firsts(read(t, "../caddyapikey/metrics.go"), `"(\w+)": +&s\.`)...)
+	deniedLabels, denied := denyMetrics(t)
+	maps.Copy(labels, deniedLabels)
+	values["reason"] = append(values["reason"], denied...)
 	var dashboard struct {
 		SchemaVersion int
 		Panels        []struct {
@@ -79,6 +87,33 @@ func TestDashboard(t *testing.T) {
 			t.Errorf("%s is not noticed", expr)
 		}
 	}
+}
+
+// denyMetrics returns the metrics of deny lists with their labels, and the reasons
+// of the decisions of a server that refuses an address of one.
+func denyMetrics(t *testing.T) (labels map[string][]string, reasons []string) {
+	list := filepath.Join(t.TempDir(), "list")
+	if err := os.WriteFile(list, []byte("127.0.0.0/8\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	r := rig.New(t, "", "api_key {\ndeny "+list+"\nrequire *\n}\nrespond ok")
+	r.Get("/")
+	labels = make(map[string][]string)
+	for name, family := range scrapeAll(t, r) {
+		for _, label := range family.GetMetric()[0].GetLabel() {
+			if strings.HasPrefix(name, "caddy_api_keys_deny_list_") {
+				labels[name] = append(labels[name], label.GetName())
+			}
+		}
+		for _, metric := range family.GetMetric() {
+			for _, label := range metric.GetLabel() {
+				if name == "caddy_api_keys_decisions_total" && label.GetName() == "reason" {
+					reasons = append(reasons, label.GetValue())
+				}
+			}
+		}
+	}
+	return labels, reasons
 }
 
 // checkExpr returns what is wrong with the metrics and labels of an expression.

@@ -45,7 +45,7 @@ func TestHardening(t *testing.T) {
 	r := rig.New(t, "", "respond never")
 	client := func(config *tls.Config) *http.Client {
 		config.InsecureSkipVerify = true // a certificate of this test run
-		return &http.Client{Timeout: 20 * time.Second, Transport: &http.Transport{TLSClientConfig: config}}
+		return &http.Client{Timeout: time.Minute, Transport: &http.Transport{TLSClientConfig: config}}
 	}
 	ask := func(t *testing.T, c *http.Client, method, url, token string, body io.Reader, headers ...string) (rig.Answer, error) {
 		t.Helper()
@@ -108,7 +108,7 @@ func TestHardening(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer conn.Close()
-			_ = conn.SetDeadline(time.Now().Add(20 * time.Second)) // far less than Caddy's defaults
+			_ = conn.SetDeadline(time.Now().Add(time.Minute)) // far less than Caddy's defaults
 			if _, err := io.WriteString(conn, begin); err != nil {
 				t.Fatal(err)
 			}

@@ -17,6 +17,7 @@ import (
 // The commands of the page on limits work with its Caddyfile, and answers are
 // what it shows.
 func TestLimitsPage(t *testing.T) {
+	rig.AwaitRoom(t, 24*time.Hour)
 	page := read(t, "limits.md")
 	caddyfile := firstFenceOf(page, "caddyfile")
 	_, global, _ := strings.Cut(caddyfile, "{\n")
@@ -31,7 +32,7 @@ func TestLimitsPage(t *testing.T) {
 	}
 	script := "set -eu\ncurl() { command curl -sS --noproxy '*' --fail-with-body \"$@\"; }\n" +
 		strings.NewReplacer("localhost:8080", r.Site, "localhost:2019", r.Admin).Replace(firstFenceOf(page, "sh")) + "\necho \"$TOKEN\" > token\n"
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "bash", "-c", script)
 	cmd.Dir = t.TempDir()
@@ -58,7 +59,7 @@ func TestLimitsPage(t *testing.T) {
 		t.Fatal(err)
 	}
 	var answer rig.Answer
-	for deadline := time.Now().Add(20 * time.Second); answer.Status != 429 && time.Now().Before(deadline); {
+	for deadline := time.Now().Add(time.Minute); answer.Status != 429 && time.Now().Before(deadline); {
 		answer = r.Get("/v1/export", "Authorization: Bearer "+strings.TrimSpace(string(token)))
 	}
 	refusal := strings.SplitN(page, "A refusal is\n", 2)[1]

@@ -174,7 +174,7 @@ func TestClock(t *testing.T) {
 	set(0)
 	now := signed.send(time.Now())
 	s.signal(syscall.SIGTERM)
-	if !s.ended(5 * time.Second) {
+	if !s.ended(patience) {
 		t.Fatal("still running after SIGTERM")
 	}
 	s.start()

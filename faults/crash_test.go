@@ -31,6 +31,9 @@ func TestKill(t *testing.T) {
 					t.Fatalf("after %d kills: %v", round, err)
 				}
 			}
+			if answered, err := b.clerks[0].step(); err != nil || !answered { // one before the kill at least
+				t.Fatalf("after %d kills: answered %v, %v", round, answered, err)
+			}
 			timer := time.AfterFunc(randomly(60*time.Millisecond), s.kill)
 			err := b.work(context.Background())
 			timer.Stop()
@@ -51,8 +54,8 @@ func TestKill(t *testing.T) {
 	must(t, id, "kill -9 while keys are managed: changes without their entry in the trail, entries without a change, or a broken chain", "0", err == nil && told == nil,
 		"%s; %d acknowledged writes", errText(errors.Join(err, told)), b.acknowledged())
 	slowest := quantile(starts, 1)
-	must(t, id, "start after a kill, without help", "2 s", slowest < 2*time.Second, "median %s, slowest %s", milliseconds(quantile(starts, 0.5)), milliseconds(slowest))
-	if b.acknowledged() < 2*kills {
+	within(t, id, "start after a kill, without help", "2 s", 2*time.Second, slowest, "median %s, slowest %s", milliseconds(quantile(starts, 0.5)), milliseconds(slowest))
+	if b.acknowledged() < amount(kills/2, 2*kills) { // a slow disk lets few through
 		t.Errorf("only %d writes were acknowledged between %d kills", b.acknowledged(), kills)
 	}
 }

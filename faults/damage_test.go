@@ -138,7 +138,7 @@ func (s *spoilt) checkRefusal(took time.Duration) error {
 			return fmt.Errorf("the refusal does not say %s: %s", what, message)
 		}
 	}
-	if took > 5*time.Second {
+	if took > atMost(5*time.Second) {
 		return fmt.Errorf("the refusal took %v", took)
 	}
 	return nil

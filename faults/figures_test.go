@@ -63,6 +63,28 @@ func must(t testing.TB, id, what, goal string, ok bool, measured string, args ..
 	}
 }
 
+// patience bounds what a test waits for. It is no goal: a machine may be slow, or
+// do other work.
+const patience = time.Minute
+
+// within is must for how long something took. Only the whole run, which has the
+// machine to itself, holds it to the goal; beside others only what hangs fails.
+func within(t testing.TB, id, what, goal string, limit, took time.Duration, measured string, args ...any) {
+	t.Helper()
+	note(t, id, what, goal, took < limit, measured, args...)
+	if took > atMost(limit) {
+		t.Errorf("%s %s: took %v, want %s", id, what, took, goal)
+	}
+}
+
+// atMost is how long something may take for which there is a limit.
+func atMost(limit time.Duration) time.Duration {
+	if full {
+		return limit
+	}
+	return patience
+}
+
 // skip records that nothing was measured, and why.
 func skip(t testing.TB, id, what, reason string, args ...any) {
 	t.Helper()

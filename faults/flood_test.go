@@ -48,7 +48,7 @@ func flood(f flooding) (answers, wrong int64, err error) {
 	var wg sync.WaitGroup
 	for i := range conns {
 		wg.Go(func() {
-			conn, err := net.DialTimeout("tcp", f.addr, 5*time.Second)
+			conn, err := net.DialTimeout("tcp", f.addr, patience)
 			if err != nil {
 				errs[i] = err
 				return
@@ -68,7 +68,7 @@ func flood(f flooding) (answers, wrong int64, err error) {
 				if n%2 == 1 {
 					token = token[:20] + "!" + token[20:40]
 				}
-				_ = conn.SetDeadline(time.Now().Add(10 * time.Second))
+				_ = conn.SetDeadline(time.Now().Add(patience))
 				if _, errs[i] = fmt.Fprintf(conn, "GET /v1/contacts HTTP/1.1\r\nHost: %s\r\nAuthorization: Bearer %s\r\n%s\r\n", f.addr, token, f.client(number)); errs[i] != nil {
 					return
 				}
@@ -99,7 +99,7 @@ func flood(f flooding) (answers, wrong int64, err error) {
 // probe uses a key at a calm rate until ctx ends and returns how long each
 // decision took.
 func (s *server) probe(ctx context.Context, token string) (took []time.Duration, wrong int) {
-	client := &http.Client{Transport: &http.Transport{}, Timeout: 10 * time.Second}
+	client := &http.Client{Transport: &http.Transport{}, Timeout: patience}
 	defer client.CloseIdleConnections()
 	for ctx.Err() == nil {
 		began := time.Now()
@@ -225,7 +225,7 @@ func (s *server) underFlood(id, what string, last flooding) {
 	must(t, id, "memory (RSS) it adds", "64 MB", after.resident-before.resident < 64<<20, "%+.1f MB (heap %+.1f MB)", float64(after.resident-before.resident)/(1<<20), float64(after.heap-before.heap)/(1<<20))
 	note(t, id, fmt.Sprintf("p99 of a good key, to a flood of %d bare requests a second", rate), "+20 %", ratio <= 1.2, "%+.0f %% (median of %d pairs; p99 %.1f ms, bare %.1f ms)",
 		100*(ratio-1), rounds, float64(quantile(keyed, 0.5))/1e6, float64(quantile(bare, 0.5))/1e6)
-	if ratio > 3 {
+	if full && ratio > 3 { // of times: no verdict beside other work
 		t.Errorf("a flood makes good keys %.1f times slower than bare requests do", ratio)
 	}
 	must(t, id, "store reads", "0", touched == 0, "%d, with the file cut to nothing under the flood", touched)

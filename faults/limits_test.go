@@ -15,6 +15,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/caddy-apikey/caddy-apikey/internal/rig"
 )
 
 // spender uses a key with a quota on several connections at once.
@@ -39,7 +41,7 @@ func (p *spender) spend(t testing.TB, s *server, stop func(accepted int64) bool)
 	var wg sync.WaitGroup
 	for range 8 {
 		wg.Go(func() {
-			client := &http.Client{Transport: &http.Transport{}, Timeout: 10 * time.Second}
+			client := &http.Client{Transport: &http.Transport{}, Timeout: patience}
 			defer client.CloseIdleConnections()
 			for !stop(p.accepted.Load()) {
 				switch status, err := ask(context.Background(), client, "POST", "http://"+s.site+"/v1/contacts", p.token); {
@@ -66,6 +68,7 @@ func (p *spender) spend(t testing.TB, s *server, stop func(accepted int64) bool)
 // more than what was reserved or not answered at that moment.
 func TestQuotaKill(t *testing.T) {
 	const id, quota, workers = "R32", 300, 8
+	rig.AwaitRoom(t, 24*time.Hour)
 	s := newServer(t)
 	s.start()
 	rounds := amount(4, 100)
@@ -98,6 +101,7 @@ func TestQuotaKill(t *testing.T) {
 // TestQuotaDisk takes the disk away from a server with quotas, and gives it back.
 func TestQuotaDisk(t *testing.T) {
 	const id, quota = "R33", 200
+	rig.AwaitRoom(t, 24*time.Hour)
 	s := newServer(t)
 	s.start()
 	p := s.newSpender(fmt.Sprintf("%d/day", quota))

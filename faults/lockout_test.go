@@ -71,7 +71,7 @@ func TestLockoutKill(t *testing.T) {
 			now, err := os.Stat(file)
 			return err == nil && (before == nil || now.ModTime().After(before.ModTime()))
 		}
-		for deadline := time.Now().Add(5 * time.Second); !saved(); time.Sleep(5 * time.Millisecond) { // a file has no signal
+		for deadline := time.Now().Add(patience); !saved(); time.Sleep(5 * time.Millisecond) { // a file has no signal
 			if time.Now().After(deadline) {
 				t.Fatal("the lock was not saved")
 			}

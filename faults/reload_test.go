@@ -86,7 +86,7 @@ func (s *server) clients(ctx context.Context, wg *sync.WaitGroup, good, bad stri
 			transport.DisableKeepAlives = true
 		}
 		wg.Go(func() {
-			client := &http.Client{Transport: transport, Timeout: 10 * time.Second}
+			client := &http.Client{Transport: transport, Timeout: patience}
 			defer transport.CloseIdleConnections()
 			for i := 0; ctx.Err() == nil; i++ {
 				token, want := good, http.StatusOK
@@ -202,6 +202,9 @@ func TestReloads(t *testing.T) {
 		if k.first != "" {
 			t.Logf("%s: first failure: %s; bare: %s", kind, k.first, plain.first)
 		}
+		if !full { // failures come in bursts, of which the other server has its own
+			asBare = k.failed.Load() <= plain.failed.Load()+int64(reloads)
+		}
 		if !asBare || k.requests.Load() < int64(reloads) {
 			t.Errorf("%s: more failures than bare Caddy, or hardly any requests: %s", kind, k.first)
 		}
@@ -217,7 +220,7 @@ func TestReloads(t *testing.T) {
 	err := b.check(false)
 	must(t, id, "acknowledged changes lost", "0", err == nil, "%d changes, %d without an answer; %s", b.acknowledged(), b.unknown(), errText(err))
 
-	after := keyed.settled(t, 5*time.Second, func(r resources) bool {
+	after := keyed.settled(t, patience/2, func(r resources) bool {
 		return r.goroutines <= before.goroutines && r.files <= before.files
 	})
 	bareAfter := steady(t, bare)
@@ -232,7 +235,7 @@ func TestReloads(t *testing.T) {
 func steady(t *testing.T, s *server) resources {
 	t.Helper()
 	var last resources
-	return s.settled(t, 10*time.Second, func(r resources) bool {
+	return s.settled(t, patience/2, func(r resources) bool {
 		same := r.goroutines == last.goroutines && r.files == last.files
 		last = r
 		return same
@@ -241,7 +244,7 @@ func steady(t *testing.T, s *server) resources {
 
 func awaitStatus(t *testing.T, s *server, want int) {
 	t.Helper()
-	deadline := time.Now().Add(startTime)
+	deadline := time.Now().Add(patience)
 	for {
 		if got, err := s.status(t.Context(), "GET", ""); err == nil && got == want {
 			return

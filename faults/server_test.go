@@ -13,6 +13,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -131,11 +132,8 @@ func (s *server) begin(wrapper ...string) {
 	if s.client != nil {
 		s.client.CloseIdleConnections()
 	}
-	s.process, s.client = p, &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 16}, Timeout: 20 * time.Second}
+	s.process, s.client = p, &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 16}, Timeout: patience}
 }
-
-// startTime bounds every start; how long one may take is for the tests to say.
-const startTime = 20 * time.Second
 
 // start starts the process and waits until it decides about requests. It
 // returns how long that took.
@@ -153,7 +151,7 @@ func (s *server) start(wrapper ...string) time.Duration {
 // instead.
 func (s *server) ready() bool {
 	s.t.Helper()
-	deadline := time.Now().Add(startTime)
+	deadline := time.Now().Add(patience)
 	for time.Now().Before(deadline) {
 		if status, err := s.status(context.Background(), "GET", ""); err == nil && status == http.StatusUnauthorized {
 			// Sites serve a moment before the configuration can be managed.
@@ -167,12 +165,12 @@ func (s *server) ready() bool {
 		case <-time.After(3 * time.Millisecond): // a starting process has no signal to wait for
 		}
 	}
-	s.t.Fatalf("neither ready nor ended after %v:\n%s", startTime, tail(s.logs()))
+	s.t.Fatalf("neither ready nor ended after %v:\n%s", patience, tail(s.logs()))
 	return false
 }
 
 // oneShot is for requests on a connection of their own.
-var oneShot = &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 10 * time.Second}
+var oneShot = &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: patience}
 
 // status asks the guarded site with a token, "" for none.
 func (s *server) status(ctx context.Context, method, token string) (int, error) {
@@ -204,12 +202,19 @@ func (s *server) wantStatus(token string, want int, what string) {
 	}
 }
 
+// givenAddrs are those that freeAddr returned: two servers, or two sites of one,
+// must not get the same.
+var givenAddrs sync.Map
+
 // freeAddr returns a loopback address below the range that the kernel takes
 // ports of outgoing connections from, so that it stays free between restarts.
 func freeAddr(t testing.TB) string {
 	t.Helper()
 	for range 100 {
 		addr := fmt.Sprintf("127.0.0.1:%d", 20000+rand.IntN(12000))
+		if _, given := givenAddrs.LoadOrStore(addr, true); given {
+			continue
+		}
 		if ln, err := net.Listen("tcp", addr); err == nil {
 			ln.Close()
 			return addr

@@ -15,6 +15,7 @@ import (
 // to send them again.
 type signing struct {
 	s        *server
+	id       string // of its key
 	signer   *hmacsig.MessageSigner
 	spent    []*http.Request
 	repeated int
@@ -34,7 +35,7 @@ func (s *server) newSigning(name string) *signing {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	return &signing{s: s, signer: signer}
+	return &signing{s: s, id: made.Key.ID, signer: signer}
 }
 
 // send sends a request that is signed at the given time, and returns the status.

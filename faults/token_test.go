@@ -20,13 +20,18 @@ func tokenOf(i int) string {
 	for range 43 {
 		token = append(token, base62[random.IntN(62)])
 	}
-	sum := crc32.ChecksumIEEE(token)
+	return summed(string(token))
+}
+
+// summed gives the body of a token its checksum.
+func summed(body string) string {
+	sum := crc32.ChecksumIEEE([]byte(body))
 	var tail [6]byte
 	for n := len(tail) - 1; n >= 0; n-- {
 		tail[n] = base62[sum%62]
 		sum /= 62
 	}
-	return string(append(token, tail[:]...))
+	return body + string(tail[:])
 }
 
 // importTokens gives the server the keys of tokenOf(0) … tokenOf(n-1).

@@ -42,7 +42,7 @@ func (s *server) traffic(pause time.Duration, all []expect) *traffic {
 	var wg sync.WaitGroup
 	for _, e := range all {
 		wg.Go(func() {
-			client := &http.Client{Transport: &http.Transport{}, Timeout: 10 * time.Second}
+			client := &http.Client{Transport: &http.Transport{}, Timeout: patience}
 			defer client.CloseIdleConnections()
 			for ctx.Err() == nil {
 				status, err := ask(ctx, client, "GET", "http://"+s.site+"/", e.token)

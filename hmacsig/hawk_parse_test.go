@@ -84,7 +84,7 @@ func TestHawkLongInput(t *testing.T) {
 			"target": func() { r := *r; r.Target = "/" + long; _, _ = claim.Verify(hawkDecoy, &r) },
 		} {
 			// A quadratic scan of 1 MiB takes minutes.
-			if took := hawkTimed(f); took > 2*time.Second {
+			if took := hawkTimed(f); took > 20*time.Second {
 				t.Errorf("%s of %q: %v", name, unit, took)
 			}
 		}

@@ -159,6 +159,9 @@ func FuzzSFV(f *testing.F) {
 		if want, err := httpsfv.Marshal(theirs); err != nil || form != want {
 			t.Fatalf("%q: %q, but theirs %q, error %v", in, form, want, err)
 		}
+		if len(form)+2 > sfMaxBytes {
+			return // the form has blanks behind its commas
+		}
 		again, err := parseDictionary([]string{form})
 		if err != nil || string(appendDictionary(nil, again)) != form {
 			t.Fatalf("%q: its form %q is not its own: %v", in, form, err)

@@ -17,7 +17,7 @@ func hawkClient(t *testing.T, s *hawkServer, requireAnswer bool) (*http.Client, 
 		Signer:  &HawkSigner{ID: "dh37fgj492je", Key: hawkTestKey(t), Ext: "org", RequireAnswer: requireAnswer},
 		Origins: []string{s.URL},
 	}
-	return &http.Client{Transport: transport, Timeout: 10 * time.Second}, transport
+	return &http.Client{Transport: transport, Timeout: time.Minute}, transport
 }
 
 func wantNotes(t *testing.T, s *hawkServer, want ...string) {
@@ -30,7 +30,7 @@ func wantNotes(t *testing.T, s *hawkServer, want ...string) {
 // talk sends a request and returns the answer's status and body.
 func talk(t *testing.T, c *http.Client, method, url string, body io.Reader) (int, string, error) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, method, url, body)
 	if err != nil {

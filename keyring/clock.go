@@ -2,6 +2,10 @@ package keyring
 
 import "time"
 
+// TimeFormat is how the trail, its log and the management API write a time, once
+// it is in UTC: RFC 3339 with milliseconds, the precision of the store.
+const TimeFormat = "2006-01-02T15:04:05.000Z07:00"
+
 // clock gives a wall clock that cannot be set back while the process runs: the
 // later of the wall clock and of the time that has passed, by the monotonic
 // clock, since the keyring was opened. So a key that expired stays expired when

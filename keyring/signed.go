@@ -83,8 +83,8 @@ func (e entry) signedVerdict(now int64) Verdict {
 	return v
 }
 
-// Renew returns what has become of a key that a signature proved a while ago: it
-// may have been changed, revoked or deleted since. It verifies nothing anew.
+// Renew returns what has become of a key that was proven a while ago: it may have
+// been changed, revoked or deleted since. It verifies nothing anew.
 func (k *Keyring) Renew(p Proven) (Proven, Verdict) {
 	s := k.index.Load().snapshot()
 	if p.e.s != s {
@@ -103,7 +103,11 @@ func (k *Keyring) Renew(p Proven) (Proven, Verdict) {
 	if p.IsZero() {
 		return p, Unknown
 	}
-	return p, p.e.signedVerdict(k.clock.unixMilli())
+	now := k.clock.unixMilli()
+	if p.e.kind() == KindToken {
+		return p, p.e.verdict(now)
+	}
+	return p, p.e.signedVerdict(now)
 }
 
 // CheckSealed opens every shared secret once, and reports what fails: a master

@@ -54,11 +54,8 @@ func moment(t time.Time) any {
 	if t.IsZero() {
 		return nil
 	}
-	return t.UTC().Format(momentFormat)
+	return t.UTC().Format(TimeFormat)
 }
-
-// momentFormat is that of the management API.
-const momentFormat = "2006-01-02T15:04:05.000Z07:00"
 
 func compare(c audit.Changes, field string, before, after any) {
 	if before != after {

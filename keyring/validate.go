@@ -143,6 +143,9 @@ func checkLabel(field, label string, optional bool) error {
 	return checkNoToken(field, label)
 }
 
+// ValidateLabel checks the name of a tier, an org or a tag.
+func ValidateLabel(field, label string) error { return checkLabel(field, label, false) }
+
 func checkLabels(field string, labels []string, limit int) error {
 	if len(labels) > limit {
 		return invalid(field, "%d entries, at most %d are possible", len(labels), limit)

@@ -18,6 +18,10 @@ type instant struct {
 	wall int64 // milliseconds since 1970
 }
 
+// earliest is the second day of 1970. A clock that is not there yet is taken for
+// that: days are numbered from 1, and 0 is none.
+const earliest = int64(24 * time.Hour / time.Millisecond)
+
 // before is how far the monotonic times of a process reach back: to what was
 // saved by the one before.
 const before = int64(2 * MaxWindow)
@@ -33,7 +37,7 @@ func newClock(now func() time.Time) clock {
 func (c *clock) read() instant {
 	now := c.now()
 	elapsed := c.elapsed(now)
-	return instant{before + int64(elapsed), max(now.UnixMilli(), c.opened+elapsed.Milliseconds())}
+	return instant{before + int64(elapsed), max(now.UnixMilli(), c.opened+elapsed.Milliseconds(), earliest)}
 }
 
 func (i instant) unix() int64 { return i.wall / 1000 }

@@ -69,7 +69,7 @@ func TestCloseKeepsExactlyWhatWasSpent(t *testing.T) {
 			t.Errorf("%v: %d left, want %d", states[i].Limit, states[i].Left, want)
 		}
 	}
-	if after := states[1].More; after < 58*time.Second || after > 66*time.Second {
+	if after := states[1].More; after < 30*time.Second || after > 66*time.Second {
 		t.Errorf("the window of a minute ends in %v", after)
 	}
 }
@@ -124,7 +124,7 @@ func TestFailsClosed(t *testing.T) {
 	if err := os.Remove(dir); err != nil {
 		t.Fatal(err)
 	}
-	deadline := time.Now().Add(10 * time.Second)
+	deadline := time.Now().Add(time.Minute)
 	for {
 		_, err := table.Take(t.Context(), r, nil)
 		if err == nil {
@@ -228,6 +228,9 @@ func FuzzFile(f *testing.F) {
 		w.saved(c.saved)
 		for i := range c.records {
 			r := &c.records[i]
+			if !r.span.Calendar() && c.saved == 0 {
+				return // a later record took back when windows were saved
+			}
 			if r.forgotten {
 				w.forgotten(r.org, r.name, r.span, r.number)
 			} else if r.span.Calendar() {

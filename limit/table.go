@@ -55,6 +55,8 @@ next:
 type Request struct {
 	Key, Org Carrier
 	Cost     uint64 // up to MaxCost; 0 spends nothing and is let in always
+
+	Waited bool // set by Take: it had to wait for the disk
 }
 
 // State is how a limit stands after a request.
@@ -116,6 +118,7 @@ func (t *Table) Take(ctx context.Context, r *Request, states []State) ([]State, 
 
 // takeSlowly goes on when the disk has to be waited for.
 func (t *Table) takeSlowly(ctx context.Context, r *Request, states []State, wait *batch) ([]State, error) {
+	r.Waited = true
 	ctx, cancel := context.WithTimeout(ctx, leaseTimeout)
 	defer cancel()
 	for {

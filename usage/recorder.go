@@ -3,10 +3,11 @@ package usage
 import (
 	"context"
 	"crypto/rand"
-	"math"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/caddy-apikey/caddy-apikey/internal/milli"
 )
 
 // FlushInterval is how long a count is in memory only, and so how much is lost
@@ -232,7 +233,7 @@ func (r *Recorder) Health() (since time.Time, err error) {
 	if p := r.err.Load(); p != nil {
 		err = *p
 	}
-	return unixMilli(r.written.Load()), err
+	return milli.Time(r.written.Load()), err
 }
 
 // Lost returns how many calls were never written because too many came at once.
@@ -284,11 +285,3 @@ func keyText(key [KeyLen]byte) string {
 }
 
 func hourOf(t time.Time) int64 { return t.Unix() / 3600 }
-
-// unixMilli is time.UnixMilli in UTC, with 0 as the zero time.
-func unixMilli(ms int64) time.Time {
-	if ms == 0 || ms == math.MinInt64 {
-		return time.Time{}
-	}
-	return time.UnixMilli(ms).UTC()
-}

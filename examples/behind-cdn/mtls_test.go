@@ -40,7 +40,7 @@ func TestClientCertificates(t *testing.T) {
 		return &tls.Config{InsecureSkipVerify: true, ServerName: "localhost", Certificates: certs} // the server's own is not the matter here
 	}
 	request := func(config *tls.Config, key string) (int, error) {
-		client := http.Client{Timeout: 20 * time.Second, Transport: &http.Transport{TLSClientConfig: config, DisableKeepAlives: true}}
+		client := http.Client{Timeout: time.Minute, Transport: &http.Transport{TLSClientConfig: config, DisableKeepAlives: true}}
 		req, err := http.NewRequestWithContext(t.Context(), "GET", "https://"+site+"/", nil)
 		if err != nil {
 			t.Fatal(err)

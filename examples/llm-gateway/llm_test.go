@@ -46,7 +46,7 @@ func TestAnswersStream(t *testing.T) {
 	e := newExample(t, strings.TrimPrefix(model.URL, "http://"))
 	_, token := e.Create(`{"name":"ada","scopes":["llm:chat"]}`)
 
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, "POST", "http://"+e.Site+"/v1/chat/completions", strings.NewReader(`{"stream":true}`))
 	if err != nil {

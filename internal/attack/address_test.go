@@ -234,6 +234,7 @@ var addresses = []attack{
 	{"D35_out_of_a_deny_list", outOfDenyList},
 	{"D36_damaged_deny_lists", damagedDenyLists},
 	{"D37_claimed_client_certificates", claimedCertificates},
+	{"D38_deny_list_of_a_refused_configuration", denyListOfRefused},
 }
 
 func repeated(line string, n int) []string {

@@ -199,12 +199,12 @@ func (s *scene) bytes(request string) func() rig.Answer {
 
 // exchange sends bytes on a connection of their own and reads one answer.
 func (s *scene) exchange(request string) (rig.Answer, error) {
-	conn, err := net.DialTimeout("tcp", s.Site, 5*time.Second)
+	conn, err := net.DialTimeout("tcp", s.Site, time.Minute)
 	if err != nil {
 		return rig.Answer{}, err
 	}
 	defer conn.Close()
-	_ = conn.SetDeadline(time.Now().Add(10 * time.Second))
+	_ = conn.SetDeadline(time.Now().Add(time.Minute))
 	// The server may answer and close before it has read everything.
 	_, _ = io.WriteString(conn, request)
 	resp, err := http.ReadResponse(bufio.NewReader(conn), nil)

@@ -318,12 +318,12 @@ func (s *scene) copies(req *http.Request, n int, change func(i int, c *http.Requ
 // server asks for it, and sends that after something was changed.
 func (s *scene) stalled(req *http.Request, body string, change func()) rig.Answer {
 	s.t.Helper()
-	conn, err := net.DialTimeout("tcp", s.Site, 5*time.Second)
+	conn, err := net.DialTimeout("tcp", s.Site, time.Minute)
 	if err != nil {
 		s.t.Fatal(err)
 	}
 	defer conn.Close()
-	_ = conn.SetDeadline(time.Now().Add(10 * time.Second))
+	_ = conn.SetDeadline(time.Now().Add(time.Minute))
 	head := fmt.Sprintf("%s %s HTTP/1.1\r\nHost: %s\r\nContent-Length: %d\r\nExpect: 100-continue\r\n", req.Method, req.URL.RequestURI(), s.Site, len(body))
 	for name, values := range req.Header {
 		for _, value := range values {

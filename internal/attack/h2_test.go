@@ -36,12 +36,12 @@ type h2conn struct {
 // dialH2 opens a connection to a scene whose configuration has cleartextH2.
 func (s *scene) dialH2() *h2conn {
 	s.t.Helper()
-	conn, err := net.DialTimeout("tcp", s.Site, 5*time.Second)
+	conn, err := net.DialTimeout("tcp", s.Site, time.Minute)
 	if err != nil {
 		s.t.Fatal(err)
 	}
 	s.t.Cleanup(func() { conn.Close() })
-	_ = conn.SetDeadline(time.Now().Add(5 * time.Second))
+	_ = conn.SetDeadline(time.Now().Add(time.Minute))
 	c := &h2conn{s: s, conn: conn, framer: http2.NewFramer(conn, conn)}
 	c.framer.AllowIllegalWrites = true
 	c.framer.ReadMetaHeaders = hpack.NewDecoder(4096, nil)

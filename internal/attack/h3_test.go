@@ -67,7 +67,7 @@ func (s *scene) resumableH3(saw func(*http.Request)) (addr string, dial func() *
 	return conn.LocalAddr().String(), func() *http.Client {
 		transport := &http3.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true, ClientSessionCache: sessions}} // a certificate of this test run
 		s.t.Cleanup(func() { transport.Close() })
-		return &http.Client{Transport: transport, Timeout: 10 * time.Second}
+		return &http.Client{Transport: transport, Timeout: time.Minute}
 	}
 }
 

@@ -35,7 +35,7 @@ func (s *scene) peer(addr string) func(method, path string, headers ...string) r
 		return dialer.DialContext(ctx, network, s.Site)
 	}}
 	s.t.Cleanup(transport.CloseIdleConnections)
-	client := &http.Client{Transport: transport, Timeout: 10 * time.Second}
+	client := &http.Client{Transport: transport, Timeout: time.Minute}
 	return func(method, path string, headers ...string) rig.Answer {
 		s.t.Helper()
 		answer, err := rig.Read(client.Do(s.to(method, path, headers...)))

@@ -96,9 +96,10 @@ func (s *scene) sender(client *http.Client, path string, key caller) (int, error
 // exactlyWhatIsLeft sends a thousand requests at once on a hundred units, of a
 // window, of a quota and of an org's quota, over HTTP/1.1 and HTTP/2.
 func exactlyWhatIsLeft(s *scene) {
+	rig.AwaitRoom(s.t, 24*time.Hour)
 	s.load(limitedSite)
 	s.Manage("PUT", "/orgs/f06", `{"limits":["100/month"]}`)
-	h1 := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 64, MaxConnsPerHost: 64}, Timeout: 30 * time.Second}
+	h1 := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 64, MaxConnsPerHost: 64}, Timeout: time.Minute}
 	defer h1.CloseIdleConnections()
 	for _, c := range []struct{ what, spec, path, limit string }{
 		{"a window", `"limits":["103/1h"]`, "", "103/1h"},
@@ -130,6 +131,7 @@ func exactlyWhatIsLeft(s *scene) {
 var limits = []attack{
 	{"F06_more_at_once_than_is_left", exactlyWhatIsLeft},
 	{"N21_spending_what_somebody_else_has", func(s *scene) {
+		rig.AwaitRoom(s.t, 24*time.Hour)
 		s.load(limitedSite)
 		victim := s.key(`{"name":"victim","scopes":["read"],"limits":["100/1h","100/day"]}`)
 		s.spends("strangers", victim.id, "100/1h", 0, func() {
@@ -173,6 +175,7 @@ var limits = []attack{
 		})
 	}},
 	{"N24_beginning_anew", func(s *scene) {
+		rig.AwaitRoom(s.t, 24*time.Hour)
 		s.load(limitedSite)
 		s.Manage("PUT", "/orgs/n24a", `{}`)
 		s.Manage("PUT", "/orgs/n24b", `{}`)
@@ -209,6 +212,7 @@ var limits = []attack{
 		s.refused("after a reload", s.get("/x", key.bearer()), http.StatusTooManyRequests)
 	}},
 	{"N25_a_key_that_is_made_again", func(s *scene) {
+		rig.AwaitRoom(s.t, 24*time.Hour)
 		s.load(limitedSite)
 		s.Manage("PUT", "/orgs/n25", `{"limits":["3/day"]}`)
 		accepted := 0
@@ -286,6 +290,7 @@ var limits = []attack{
 		}
 	}},
 	{"N28_requests_that_are_given_up", func(s *scene) {
+		rig.AwaitRoom(s.t, 24*time.Hour)
 		s.load(limitedSite)
 		key := s.key(`{"name":"impatient","scopes":["read"],"limits":["50/1h","50/day"]}`)
 		hits := s.Upstream.Hits()
@@ -310,11 +315,12 @@ var limits = []attack{
 		}
 	}},
 	{"N29_streams_of_one_connection", func(s *scene) {
+		rig.AwaitRoom(s.t, 24*time.Hour)
 		s.load(limitedSite)
 		key := s.key(`{"name":"streams","scopes":["read"],"limits":["40/1h","40/day"]}`)
 		protocols := new(http.Protocols)
 		protocols.SetUnencryptedHTTP2(true)
-		client := &http.Client{Transport: &http.Transport{Protocols: protocols}, Timeout: 30 * time.Second}
+		client := &http.Client{Transport: &http.Transport{Protocols: protocols}, Timeout: time.Minute}
 		defer client.CloseIdleConnections()
 		if _, err := s.sender(client, "/x", key); err != nil {
 			s.t.Skipf("no HTTP/2 without TLS: %v", err)
@@ -367,6 +373,18 @@ var limits = []attack{
 			s.t.Errorf("%d left", n)
 		}
 	}},
+	{"N33_a_tier_lost_by_leaving_it_out", func(s *scene) {
+		s.Load(fmt.Sprintf("api_keys {\nstore bolt %s\ntier small {\nlimit 2/1h\norg_limit 3/1h\n}\n}", s.StorePath()), limitedSite)
+		s.managed("PUT", "/orgs/tiered", `{"tier":"small"}`)
+		one := s.key(`{"name":"one","org":"tiered","scopes":["read"]}`)
+		s.unmanaged("a PUT without the tier", "PUT", "/orgs/tiered", `{"title":"Tiered"}`, http.StatusBadRequest)
+		for range 2 {
+			s.accepted("within the tier's limit", s.get("/x", one.bearer()))
+		}
+		s.refused("beyond it", s.get("/x", one.bearer()), http.StatusTooManyRequests)
+		s.managed("PUT", "/orgs/tiered", `{"tier":""}`)
+		s.accepted("without a tier", s.get("/x", one.bearer()))
+	}},
 	{"N32_a_body_that_stalls", func(s *scene) {
 		s.load(limitedSite)
 		key := s.key(`{"name":"slow","scopes":["read"],"limits":["1/1h"]}`)
@@ -376,7 +394,7 @@ var limits = []attack{
 			s.t.Fatal(err)
 		}
 		defer conn.Close()
-		_ = conn.SetDeadline(time.Now().Add(10 * time.Second))
+		_ = conn.SetDeadline(time.Now().Add(time.Minute))
 		fmt.Fprintf(conn, "POST /x HTTP/1.1\r\nHost: %s\r\n%s\r\nContent-Length: 100000\r\n\r\nx", s.Site, key.bearer())
 		answer, err := io.ReadAll(conn) // to the end: the connection is closed
 		if err != nil && len(answer) == 0 || !strings.HasPrefix(string(answer), "HTTP/1.1 429 ") {

@@ -108,7 +108,7 @@ func guessesAtOnce(s *scene) {
 			s.t.Fatal(err)
 		}
 		defer conn.Close()
-		_ = conn.SetDeadline(time.Now().Add(20 * time.Second))
+		_ = conn.SetDeadline(time.Now().Add(time.Minute))
 		conns = append(conns, conn)
 	}
 	var guesses, locked atomic.Int64

@@ -31,7 +31,7 @@ func (s *scene) onAdmin(line string, headers ...string) rig.Answer {
 		s.t.Fatal(err)
 	}
 	defer conn.Close()
-	_ = conn.SetDeadline(time.Now().Add(10 * time.Second))
+	_ = conn.SetDeadline(time.Now().Add(time.Minute))
 	text := line + "\r\nConnection: close\r\n" + strings.Join(headers, "\r\n")
 	if !strings.Contains(text, "\r\n\r\n") {
 		text += "\r\n\r\n"
@@ -208,7 +208,7 @@ var storage = []attack{
 			if err != nil {
 				s.t.Fatal(err)
 			}
-			_ = before.SetDeadline(time.Now().Add(10 * time.Second))
+			_ = before.SetDeadline(time.Now().Add(time.Minute))
 			answers := bufio.NewReader(before)
 			ask := func() int { // 0 if the connection is closed
 				if _, err := io.WriteString(before, "GET /public/x HTTP/1.1\r\nHost: "+s.Site+"\r\n"+key.bearer()+"\r\n\r\n"); err != nil {

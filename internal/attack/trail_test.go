@@ -2,10 +2,12 @@ package attack
 
 import (
 	"bytes"
+	"context"
 	"encoding/base64"
 	"encoding/csv"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"hash/crc64"
 	"io"
@@ -19,7 +21,9 @@ import (
 
 	bbolt "go.etcd.io/bbolt"
 
+	"github.com/caddy-apikey/caddy-apikey/audit"
 	"github.com/caddy-apikey/caddy-apikey/keyring"
+	"github.com/caddy-apikey/caddy-apikey/store/bolt"
 )
 
 // trail is what one may try at the trail of management actions: an action that
@@ -45,7 +49,7 @@ var trail = []attack{
 					return
 				}
 				defer conn.Close()
-				_ = conn.SetDeadline(time.Now().Add(10 * time.Second))
+				_ = conn.SetDeadline(time.Now().Add(time.Minute))
 				_, _ = io.WriteString(conn, head+"Host: "+s.Admin+"\r\nContent-Type: application/json\r\nConnection: close\r\n\r\n"+body)
 				if i%4 != 0 { // the others are gone before they are answered
 					_, _ = io.Copy(io.Discard, conn)
@@ -139,7 +143,7 @@ var trail = []attack{
 		away := func() { s.Load("", site) } // the file is free
 		change := func(seq uint64, edit func(value []byte) []byte) {
 			away()
-			db, err := bbolt.Open(path, 0o600, &bbolt.Options{Timeout: 5 * time.Second})
+			db, err := bbolt.Open(path, 0o600, &bbolt.Options{Timeout: time.Minute})
 			if err != nil {
 				s.t.Fatal(err)
 			}
@@ -182,7 +186,7 @@ var trail = []attack{
 		}
 		// An entry that is taken out is missed when the file is opened.
 		away()
-		db, err := bbolt.Open(path, 0o600, &bbolt.Options{Timeout: 5 * time.Second})
+		db, err := bbolt.Open(path, 0o600, &bbolt.Options{Timeout: time.Minute})
 		if err != nil {
 			s.t.Fatal(err)
 		}
@@ -194,6 +198,32 @@ var trail = []attack{
 		_ = db.Close()
 		if err := s.TryLoad("api_keys {\nstore bolt "+path+"\n}", site); err == nil || !strings.Contains(err.Error(), "bucket trail has 7 of 8 records") {
 			s.t.Errorf("a trail without an entry: %v", err)
+		}
+		s.Load("", site)
+	}},
+	{"T05_hidden_behind_a_wrong_clock", func(s *scene) {
+		path := s.ownStore()
+		hidden := s.key(`{"name":"hidden"}`)
+		// The machine starts with a wrong clock, as those without one of their own
+		// do, and something is done before the clock is set.
+		s.Load("", site)
+		store, err := bolt.Open(path, bolt.Options{})
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		_, err = store.Apply(context.Background(), nil, []audit.Draft{audit.Action{Name: "backup"}.Draft(context.Background(), time.Unix(1000, 0))})
+		if err := errors.Join(err, store.Close()); err != nil {
+			s.t.Fatal(err)
+		}
+		s.useStore(path)
+		s.key(`{"name":"later"}`)
+		for _, query := range []string{"limit=500", "since=24h", "since=24h&action=key.create"} {
+			if !strings.Contains(fmt.Sprint(s.told(query)), hidden.id) {
+				s.t.Errorf("%s: what was done before is not told", query)
+			}
+		}
+		if report := s.Manage("GET", "/report?since=24h&key="+hidden.id, "").Body; !strings.Contains(string(report), "key.create") {
+			s.t.Errorf("the report does not tell what was done before: %s", report)
 		}
 		s.Load("", site)
 	}},
@@ -254,7 +284,7 @@ func (s *scene) exactlyTold(ids []string) {
 		}
 		// A request whose client left may end a moment later.
 		revision := s.Manage("GET", "/keys/"+id, "").JSON(s.t)["revision"].(float64)
-		for deadline := time.Now().Add(10 * time.Second); len(told) != int(revision) && time.Now().Before(deadline); {
+		for deadline := time.Now().Add(time.Minute); len(told) != int(revision) && time.Now().Before(deadline); {
 			clear(told)
 			for _, e := range s.told("limit=500&key=" + id) {
 				told[e["revision"].(float64)]++

@@ -50,11 +50,13 @@ type Rules struct {
 func New(lists ...Names) *Rules {
 	r := &Rules{prefixes: []string{keyring.DefaultTokenPrefix}}
 	r.headers.add("Authorization", "Proxy-Authorization", ProbeName)
+	r.headers.add(forCGI("Authorization", "Proxy-Authorization")...)
 	r.addHeaders("Signature")
 	r.pairs.add("bewit")
 	for _, n := range lists {
 		r.addHeaders(n.Headers...)
 		r.pairs.add(n.Headers...) // a caller may well put into the query what belongs in a header
+		r.pairs.add(forCGI(n.Headers...)...)
 		r.pairs.add(n.Query...)
 		r.pairs.add(n.Cookies...)
 		r.cookies.add(n.Cookies...)
@@ -65,6 +67,7 @@ func New(lists ...Names) *Rules {
 
 func (r *Rules) addHeaders(names ...string) {
 	r.headers.add(names...)
+	r.headers.add(forCGI(names...)...)
 	for _, name := range names {
 		// Caddy logs a header with underscores, although it serves no request
 		// with it.
@@ -74,6 +77,16 @@ func (r *Rules) addHeaders(names ...string) {
 			}
 		}
 	}
+}
+
+// forCGI returns what headers are called for CGI, FastCGI and what is like them
+// (RFC 3875 section 4.1.18). Caddy logs what it hands to FastCGI at debug level.
+func forCGI(headers ...string) []string {
+	names := make([]string, len(headers))
+	for i, name := range headers {
+		names[i] = "HTTP_" + name
+	}
+	return names
 }
 
 // Header reports whether a field or header of this name holds keys.

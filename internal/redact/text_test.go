@@ -127,7 +127,7 @@ func TestValue(t *testing.T) {
 }
 
 func TestHeader(t *testing.T) {
-	for _, name := range []string{"X-Api-Key", "x_api_key", "X-API_KEY", "Authorization", "SIGNATURE", "X-Key"} {
+	for _, name := range []string{"X-Api-Key", "x_api_key", "X-API_KEY", "Authorization", "SIGNATURE", "X-Key", "HTTP_X_API_KEY", "HTTP_AUTHORIZATION", "http_signature"} {
 		if !rules.Header(name) {
 			t.Errorf("%s is not taken for a header with keys", name)
 		}

@@ -43,7 +43,7 @@ func (r *Rig) HTTP3(t testing.TB, clientCerts ...tls.Certificate) (*http.Client,
 		server.Close()
 		conn.Close()
 	})
-	return &http.Client{Transport: transport, Timeout: 20 * time.Second}, "https://" + conn.LocalAddr().String()
+	return &http.Client{Transport: transport, Timeout: time.Minute}, "https://" + conn.LocalAddr().String()
 }
 
 // Server returns the running site itself, to be put behind another listener.

@@ -1,12 +1,14 @@
 package rig
 
 import (
+	"bufio"
 	"bytes"
 	"encoding/json"
 	"errors"
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"strings"
 	"syscall"
 	"testing"
@@ -103,7 +105,7 @@ func (r *Rig) Request(method, path string, headers ...string) Answer {
 
 // client follows no redirects, so that tests see what the server answered.
 var client = &http.Client{
-	Timeout:       30 * time.Second,
+	Timeout:       time.Minute,
 	CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 }
 
@@ -136,12 +138,11 @@ func Read(resp *http.Response, err error) (Answer, error) {
 }
 
 // Raw sends bytes to the site on a connection of its own, as they are, and
-// returns what comes back until the server closes or a second passes without a
-// byte.
+// returns what comes back until the server closes, or a second passes without a
+// byte behind a whole answer.
 func (r *Rig) Raw(request string) string {
 	r.t.Helper()
-	for range 3 { // see notServed
-
+	for range 3 { // a reload may close a connection that it has not begun to serve
 		if answer := r.raw(request); answer != "" {
 			return answer
 		}
@@ -151,7 +152,7 @@ func (r *Rig) Raw(request string) string {
 
 func (r *Rig) raw(request string) string {
 	r.t.Helper()
-	conn, err := net.DialTimeout("tcp", r.Site, 5*time.Second)
+	conn, err := net.DialTimeout("tcp", r.Site, 30*time.Second)
 	if err != nil {
 		r.t.Fatal(err)
 	}
@@ -161,12 +162,36 @@ func (r *Rig) raw(request string) string {
 	}
 	var answer bytes.Buffer
 	chunk := make([]byte, 4096)
-	for {
+	for deadline := time.Now().Add(10 * time.Second); ; {
 		_ = conn.SetReadDeadline(time.Now().Add(time.Second))
 		n, err := conn.Read(chunk)
 		answer.Write(chunk[:n])
-		if err != nil {
+		slow := errors.Is(err, os.ErrDeadlineExceeded) && !isWhole(answer.Bytes()) && time.Now().Before(deadline)
+		if err != nil && !slow {
 			return answer.String()
 		}
 	}
+}
+
+// RawToEnd is Raw for an answer behind which the server has to close the
+// connection. It returns false if it does not.
+func (r *Rig) RawToEnd(request string) (answer string, closed bool) {
+	r.t.Helper()
+	conn, err := net.DialTimeout("tcp", r.Site, time.Minute)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	defer conn.Close()
+	if _, err := io.WriteString(conn, request); err != nil {
+		r.t.Fatal(err)
+	}
+	_ = conn.SetReadDeadline(time.Now().Add(20 * time.Second))
+	text, err := io.ReadAll(conn)
+	return string(text), !errors.Is(err, os.ErrDeadlineExceeded)
+}
+
+// isWhole reports whether bytes are an answer with all of its body.
+func isWhole(answer []byte) bool {
+	_, err := Read(http.ReadResponse(bufio.NewReader(bytes.NewReader(answer)), nil))
+	return err == nil
 }

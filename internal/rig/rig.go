@@ -13,6 +13,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -104,7 +105,7 @@ var generations atomic.Int64
 // in turn, so many answers of the new one in a row say that it is alone.
 func (r *Rig) awaitGeneration(generation string) {
 	r.t.Helper()
-	deadline := time.Now().Add(10 * time.Second)
+	deadline := time.Now().Add(time.Minute)
 	for inRow := 0; inRow < 12; {
 		req, err := http.NewRequest("GET", "http://"+r.Site+probePath, nil)
 		if err != nil {
@@ -159,14 +160,35 @@ func ReadFile(t testing.TB, path string) string {
 	return string(text)
 }
 
-// FreeAddr returns a loopback address that nobody listened on a moment ago.
+// givenAddrs are those that FreeAddr returned. The kernel may well choose one
+// again before anybody listens on it.
+var givenAddrs sync.Map
+
+// FreeAddr returns a loopback address that nobody listened on a moment ago, and
+// each only once in a process.
 func FreeAddr(t testing.TB) string {
 	t.Helper()
 	var lc net.ListenConfig
-	ln, err := lc.Listen(context.Background(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	for {
+		ln, err := lc.Listen(context.Background(), "tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		addr := ln.Addr().String()
+		ln.Close()
+		if _, given := givenAddrs.LoadOrStore(addr, true); !given {
+			return addr
+		}
 	}
-	defer ln.Close()
-	return ln.Addr().String()
+}
+
+// AwaitRoom waits where an hour or a day, in UTC, is about to end: what is counted
+// by hours or days would be counted in two.
+func AwaitRoom(t testing.TB, span time.Duration) {
+	t.Helper()
+	now := time.Now().UTC()
+	if left := now.Truncate(span).Add(span).Sub(now); left < 2*time.Minute {
+		t.Logf("waiting for %v until a span of %v is over", left, span)
+		time.Sleep(left + time.Second)
+	}
 }

@@ -43,7 +43,7 @@ func TestLedgerDiskFull(t *testing.T) {
 		full = useBatch(1, stored, 100, day)
 		began := time.Now()
 		if _, err = l.Add(t.Context(), full); err != nil {
-			if took := time.Since(began); took > time.Second {
+			if took := time.Since(began); took > 30*time.Second {
 				t.Errorf("the refusal took %v", took)
 			}
 			break
@@ -56,7 +56,7 @@ func TestLedgerDiskFull(t *testing.T) {
 	for ; ; appended++ { // what is small may fit yet
 		began := time.Now()
 		_, err := l.AppendCalls(t.Context(), draft(appended))
-		if took := time.Since(began); took > time.Second {
+		if took := time.Since(began); took > 30*time.Second {
 			t.Errorf("AppendCalls took %v", took)
 		}
 		if errors.Is(err, keyring.ErrFull) {
@@ -75,7 +75,7 @@ func TestLedgerDiskFull(t *testing.T) {
 	}
 	checkUse(t, l, stored)
 	must(t, os.Remove(ballast))
-	for deadline := time.Now().Add(10 * time.Second); l.Health() != nil; time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); l.Health() != nil; time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatalf("no recovery: %v", l.Health())
 		}

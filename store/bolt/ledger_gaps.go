@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/caddy-apikey/caddy-apikey/internal/milli"
 	"github.com/caddy-apikey/caddy-apikey/usage"
 )
 
@@ -28,8 +29,8 @@ func (w *adder) gaps(gaps []usage.Gap) error {
 				g.From, g.Until = last.From, latest(last.Until, g.Until)
 			}
 		}
-		k := binary.BigEndian.AppendUint64(nil, uint64(milli(g.From)))
-		payload := binary.BigEndian.AppendUint64(nil, uint64(milli(g.Until)))
+		k := binary.BigEndian.AppendUint64(nil, uint64(milli.Of(g.From)))
+		payload := binary.BigEndian.AppendUint64(nil, uint64(milli.Of(g.Until)))
 		if err := bucket.Put(k, seal(bucketGaps, k, append(payload, g.Why...))); err != nil {
 			return err
 		}
@@ -43,8 +44,8 @@ func parseGap(k, v []byte) (usage.Gap, error) {
 		return usage.Gap{}, errors.Join(err, fmt.Errorf("entry %x", k))
 	}
 	return usage.Gap{
-		From:  fromMilli(int64(binary.BigEndian.Uint64(k))),
-		Until: fromMilli(int64(binary.BigEndian.Uint64(payload))),
+		From:  milli.Time(int64(binary.BigEndian.Uint64(k))),
+		Until: milli.Time(int64(binary.BigEndian.Uint64(payload))),
 		Why:   usage.GapReason(strings.Clone(string(payload[8:]))),
 	}, nil
 }

@@ -81,7 +81,7 @@ func closeSoon(t *testing.T, l *bolt.Ledger) {
 	go func() { defer close(closed); _ = l.Close() }()
 	select {
 	case <-closed:
-	case <-time.After(10 * time.Second):
+	case <-time.After(time.Minute):
 		t.Fatal("Close did not return")
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"time"
 
+	"github.com/caddy-apikey/caddy-apikey/internal/milli"
 	"github.com/caddy-apikey/caddy-apikey/keyring"
 	"github.com/caddy-apikey/caddy-apikey/usage"
 )
@@ -146,8 +147,8 @@ func appendCounter(b []byte, c *usage.Counter) []byte {
 		b = binary.AppendUvarint(b, n)
 	}
 	b = binary.AppendUvarint(b, c.Bytes)
-	b = binary.AppendUvarint(b, uint64(milli(c.First)))
-	return binary.AppendUvarint(b, uint64(milli(c.Last)))
+	b = binary.AppendUvarint(b, uint64(milli.Of(c.First)))
+	return binary.AppendUvarint(b, uint64(milli.Of(c.Last)))
 }
 
 var errShort = errors.New("cut off")
@@ -173,7 +174,7 @@ func parseCounter(c *usage.Counter, b []byte) error {
 	if err := uvarints(b, &c.Requests, &s[0], &s[1], &s[2], &s[3], &s[4], &s[5], &c.Bytes, &first, &last); err != nil {
 		return err
 	}
-	c.First, c.Last = fromMilli(int64(first)), fromMilli(int64(last))
+	c.First, c.Last = milli.Time(int64(first)), milli.Time(int64(last))
 	return nil
 }
 
@@ -205,8 +206,8 @@ func latest(a, b time.Time) time.Time {
 
 // lastUse is the value of a credential in "last".
 func appendLastUse(b []byte, u *usage.LastUse) []byte {
-	b = binary.AppendUvarint(b, uint64(milli(u.First)))
-	b = binary.AppendUvarint(b, uint64(milli(u.Last)))
+	b = binary.AppendUvarint(b, uint64(milli.Of(u.First)))
+	b = binary.AppendUvarint(b, uint64(milli.Of(u.Last)))
 	b = binary.AppendUvarint(b, u.Requests)
 	b = binary.AppendUvarint(b, u.Refused)
 	return appendPlace(b, u.Place)
@@ -221,7 +222,7 @@ func parseLastUse(u *usage.LastUse, b []byte) error {
 		}
 		*p, b = v, b[n:]
 	}
-	u.First, u.Last = fromMilli(int64(first)), fromMilli(int64(last))
+	u.First, u.Last = milli.Time(int64(first)), milli.Time(int64(last))
 	var err error
 	u.Place, err = parsePlace(b)
 	return err

@@ -10,6 +10,7 @@ import (
 	bbolt "go.etcd.io/bbolt"
 
 	"github.com/caddy-apikey/caddy-apikey/audit"
+	"github.com/caddy-apikey/caddy-apikey/internal/milli"
 	"github.com/caddy-apikey/caddy-apikey/usage"
 )
 
@@ -49,7 +50,7 @@ const ledgerStateLen = 4*8 + 16 + 8 + 1 + audit.ChainLen
 func (s *ledgerState) encode() []byte {
 	b := make([]byte, 0, ledgerStateLen+sumSize)
 	for _, t := range []time.Time{s.created, s.since, s.rolled, s.added} {
-		b = binary.BigEndian.AppendUint64(b, uint64(milli(t)))
+		b = binary.BigEndian.AppendUint64(b, uint64(milli.Of(t)))
 	}
 	b = append(b, s.batch[:]...)
 	b = binary.BigEndian.AppendUint64(b, s.calls)
@@ -71,27 +72,12 @@ func (s *ledgerState) decode(value []byte) error {
 		return errors.New("wrong length")
 	}
 	for _, t := range []*time.Time{&s.created, &s.since, &s.rolled, &s.added} {
-		*t = fromMilli(int64(binary.BigEndian.Uint64(b)))
+		*t = milli.Time(int64(binary.BigEndian.Uint64(b)))
 		b = b[8:]
 	}
 	b = b[copy(s.batch[:], b):]
 	s.calls, s.clean = binary.BigEndian.Uint64(b), b[8] == 1
 	return s.trail.UnmarshalBinary(b[9:])
-}
-
-// milli is Unix milliseconds, 0 for the zero time.
-func milli(t time.Time) int64 {
-	if t.IsZero() {
-		return 0
-	}
-	return t.UnixMilli()
-}
-
-func fromMilli(ms int64) time.Time {
-	if ms == 0 {
-		return time.Time{}
-	}
-	return time.UnixMilli(ms).UTC()
 }
 
 // ledgerSchema is the record that says what the file is.

@@ -71,18 +71,22 @@ func (t *trail) after(seq uint64) ([]audit.Entry, error) {
 // the last one.
 func (t *trail) before(seq uint64) ([]audit.Entry, error) {
 	c := t.bucket.Cursor()
+	k, v := seekBefore(c, seq)
+	return t.slice(k, v, c.Prev)
+}
+
+// seekBefore moves c to the last entry before a number; 0 is behind the last one.
+func seekBefore(c *bbolt.Cursor, seq uint64) (k, v []byte) {
 	if seq == 0 {
-		k, v := c.Last()
-		return t.slice(k, v, c.Prev)
+		return c.Last()
 	}
-	k, v := c.Seek(trailKey(seq))
-	if k == nil {
+	if k, v = c.Seek(trailKey(seq)); k == nil {
 		k, v = c.Last()
 	}
 	for k != nil && bytes.Compare(k, trailKey(seq)) >= 0 {
 		k, v = c.Prev()
 	}
-	return t.slice(k, v, c.Prev)
+	return k, v
 }
 
 func (t *trail) slice(k, v []byte, next func() ([]byte, []byte)) (slice []audit.Entry, err error) {

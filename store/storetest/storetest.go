@@ -58,6 +58,7 @@ func (s Suite) Run(t *testing.T) {
 		{"Apply/input is not kept", applyAliasing},
 		{"Trail/entries of changes", trailApply},
 		{"Trail/entries without a change", trailAlone},
+		{"Trail/search", trailSearch},
 		{"Trail/concurrent calls", trailTogether},
 		{"Trail/purge and erase", trailKeep},
 		{"Snapshot/order and cursor", snapshotOrder},

@@ -196,3 +196,35 @@ func trailKeep(t *testing.T, suite Suite) {
 	apply(t, s, createKey(Key(101)))
 	verified(t, s, 13)
 }
+
+// trailSearch: a search finds what matches, newest first, and says where to go on.
+func trailSearch(t *testing.T, suite Suite) {
+	s := suite.open(t)
+	for n := range 30 {
+		m := []keyring.Mutation{createKey(Key(n))}
+		d := audit.Draft{Time: day.Add(time.Duration(n) * 48 * time.Hour), Payload: fmt.Appendf(nil, `{"action":"a%d","org":"acme"}`, n%3)}
+		if _, err := s.Apply(t.Context(), m, []audit.Draft{d}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	search := audit.Search{Action: "a1", Org: "acme", Since: day.Add(4 * 48 * time.Hour), Until: day.Add(25 * 48 * time.Hour), Most: 5}
+	var found []uint64
+	for pages := 0; ; pages++ {
+		next, err := s.SearchTrail(t.Context(), search, func(e *audit.Entry) bool { found = append(found, e.Seq); return true })
+		if err != nil || pages > 10 {
+			t.Fatal(pages, err)
+		}
+		if next == 0 {
+			break
+		}
+		search.Before = next
+	}
+	if got := fmt.Sprint(found); got != "[23 20 17 14 11 8 5]" {
+		t.Errorf("found %s", got)
+	}
+	search = audit.Search{Action: "a2"}
+	next, err := s.SearchTrail(t.Context(), search, func(e *audit.Entry) bool { return e.Seq > 20 })
+	if err != nil || next != 19 {
+		t.Errorf("not wanted, so next: %d, %v", next, err)
+	}
+}

@@ -29,6 +29,7 @@ func (h *Handler) spend(r *http.Request, d *decision) *refusal {
 	var key, org [limit.MaxName]byte
 	request.Key.Name, request.Org.Name = d.key.AppendID(key[:0]), append(org[:0], d.key.Org()...)
 	states, err := table.Take(r.Context(), &request, make([]limit.State, 0, 4))
+	d.waited = d.waited || request.Waited
 	switch {
 	case err == nil:
 		d.limits = states
@@ -39,6 +40,20 @@ func (h *Handler) spend(r *http.Request, d *decision) *refusal {
 		return overLimit
 	}
 	return quotasDown
+}
+
+// afterWaiting decides again about a request that waited for the disk. If it was
+// recorded, its outcome tells that it was refused after all.
+func (h *Handler) afterWaiting(r *http.Request, d *decision) *refusal {
+	kr := h.app.Keyring()
+	if kr == nil {
+		return notReady
+	}
+	why := h.renew(kr, r, d)
+	if why != nil {
+		d.returned(nil)
+	}
+	return why
 }
 
 // giveBack takes back what spend took, of a request that is not served after all.

@@ -39,6 +39,9 @@ func parseScopeTemplate(s string) (scopeTemplate, error) {
 		if !closed || name == "" || strings.Contains(name, "{") {
 			return scopeTemplate{}, fmt.Errorf("scope %q: a placeholder is written {name}, and a block begins with { at the end of the line", s)
 		}
+		if err := checkPlaceholder(name); err != nil {
+			return scopeTemplate{}, fmt.Errorf("scope %q: %w", s, err)
+		}
 		t.parts = append(t.parts, scopePart{text: name, placeholder: true})
 		sample += "x"
 		rest = tail

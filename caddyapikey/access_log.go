@@ -11,23 +11,6 @@ import (
 	"github.com/caddy-apikey/caddy-apikey/keyring"
 )
 
-// record counts a decision and tells it to the logs and, if a key was refused,
-// to event handlers. enforced says that a refusal is one, and not only observed.
-func (h *Handler) record(r *http.Request, d *decision, enforced bool) {
-	p := h.placeOf(r)
-	p.site.count(d, enforced)
-	if p.logged {
-		h.addLogFields(r, d)
-	}
-	if d.why == nil {
-		return
-	}
-	h.logRefusal(r, d, enforced)
-	if !d.key.IsZero() {
-		h.app.announcer.refused(r, d, p.site.name, h.Mode)
-	}
-}
-
 // logFields is what the access log says of a decision. It is written when the
 // log is, so that a filtered log costs nothing.
 type logFields struct {

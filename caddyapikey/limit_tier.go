@@ -67,7 +67,7 @@ func (a *App) unmarshalTier(d *caddyfile.Dispenser) error {
 		return d.WrapErr(err)
 	}
 	if a.Tiers[name] != nil {
-		return d.Errf("tier %s is defined twice", name)
+		return d.Errf("tier %s is defined twice; write all of its limits into one block", name)
 	}
 	tier := new(Tier)
 	for nesting := d.Nesting(); d.NextBlock(nesting); {
@@ -77,6 +77,8 @@ func (a *App) unmarshalTier(d *caddyfile.Dispenser) error {
 			list = &tier.Limits
 		case "org_limit":
 			list = &tier.OrgLimits
+		case "{":
+			return d.Err("unexpected {: limits have no block; write all of them on one line, such as `limit 100/1s 1000000/month`")
 		default:
 			return d.Errf("unknown option %q of a tier: write limit or org_limit", d.Val())
 		}
@@ -108,9 +110,6 @@ func costArg(h httpcaddyfile.Helper, rule *Rule) error {
 	cost, err := strconv.ParseUint(text, 10, 64)
 	if err != nil || cost > limit.MaxCost {
 		return h.Errf("cost: %q is not a whole number from 0 to %d", text, limit.MaxCost)
-	}
-	if rule.Cost != nil {
-		return h.Err("cost is given twice")
 	}
 	rule.Cost = &cost
 	return nil

@@ -13,12 +13,17 @@ import (
 type sitedHandler struct {
 	*Handler
 	server *caddyhttp.Server
+	list   caddy.Module // in whose routes it stands, nil if that is not known
 }
 
 // addHandler notes a handler, so that its policy can be told.
-func (a *App) addHandler(ctx caddy.Context, h *Handler) {
+func (a *App) addHandler(ctx caddy.Context, h *Handler) error {
+	if err := a.checkChain(ctx, h); err != nil {
+		return err
+	}
 	server, _ := ctx.Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server)
-	a.handlers = append(a.handlers, sitedHandler{h, server})
+	a.handlers = append(a.handlers, sitedHandler{h, server, listOf(ctx, h)})
+	return nil
 }
 
 // PolicyRules returns the rules of all handlers of the configuration.
