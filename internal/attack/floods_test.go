@@ -125,9 +125,9 @@ var floods = []attack{
 	{"J29_streams_that_are_reset_at_once", func(s *scene) {
 		s.Load(cleartextH2, strings.Replace(site, "require  @read  read", "require  @read  read {\naudit\n}", 1))
 		goroutines := int64(runtime.NumGoroutine())
-		for range 10 {
+		for range 11 { // more than may wait to be recorded
 			c := s.dialH2()
-			for stream := uint32(1); stream < 800; stream += 2 {
+			for stream := uint32(1); stream < 1000; stream += 2 {
 				c.headers(stream, stream%4 == 1, append(s.head("GET", "/public/x"), "authorization: Bearer "+s.reader.token)...)
 				_ = c.framer.WriteRSTStream(stream, http2.ErrCodeCancel)
 			}
