@@ -13,21 +13,22 @@ import (
 // mayImport has what of this module each package of the server may import, from
 // the bottom up. A new package needs a line before another one may import it.
 var mayImport = map[string][]string{
-	"internal/milli":  {},
-	"hmacsig":         {},
-	"limit":           {},
-	"lockout":         {},
-	"audit":           {"internal/milli"},
-	"keyring":         {"audit", "hmacsig", "limit"},
-	"denylist":        {"keyring"},
-	"internal/redact": {"keyring"},
-	"usage":           {"audit", "keyring", "internal/milli"},
-	"store/bolt":      {"audit", "keyring", "limit", "usage", "internal/milli"},
-	"store/storetest": {"audit", "keyring", "limit", "usage"},
-	"caddyapikey":     {"audit", "denylist", "hmacsig", "keyring", "limit", "lockout", "usage", "internal/redact"},
-	"adminapi":        {"audit", "hmacsig", "keyring", "limit", "lockout", "usage"},
-	".":               {"adminapi", "caddyapikey", "store/bolt"},
-	"xcaddy":          {"."},
+	"internal/milli":   {},
+	"internal/regular": {},
+	"hmacsig":          {},
+	"limit":            {"internal/regular"},
+	"lockout":          {},
+	"audit":            {"internal/milli"},
+	"keyring":          {"audit", "hmacsig", "limit"},
+	"denylist":         {"keyring"},
+	"internal/redact":  {"keyring"},
+	"usage":            {"audit", "keyring", "internal/milli"},
+	"store/bolt":       {"audit", "keyring", "limit", "usage", "internal/milli"},
+	"store/storetest":  {"audit", "keyring", "limit", "usage"},
+	"caddyapikey":      {"audit", "denylist", "hmacsig", "keyring", "limit", "lockout", "usage", "internal/redact", "internal/regular"},
+	"adminapi":         {"audit", "hmacsig", "keyring", "limit", "lockout", "usage"},
+	".":                {"adminapi", "caddyapikey", "store/bolt"},
+	"xcaddy":           {"."},
 }
 
 // knowCaddy are the packages that may import Caddy. The others are the domain.

@@ -10,6 +10,7 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 
+	"github.com/caddy-apikey/caddy-apikey/keyring"
 	"github.com/caddy-apikey/caddy-apikey/lockout"
 )
 
@@ -161,6 +162,9 @@ func (c *call) lock() error {
 	reason := string(in.Reason.value)
 	if len(reason) > lockout.MaxReason || strings.ContainsFunc(reason, isControl) {
 		return badField("reason", "must be printable text of up to %d bytes", lockout.MaxReason)
+	}
+	if keyring.HoldsToken(reason) {
+		return badField("reason", "holds an API key, which would be kept and shown in clear; leave it out")
 	}
 	names, err := c.lockoutNames(string(in.Lockout.value))
 	if err != nil {

@@ -11,6 +11,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/caddy-apikey/caddy-apikey/audit"
+	"github.com/caddy-apikey/caddy-apikey/keyring"
 	"github.com/caddy-apikey/caddy-apikey/usage"
 )
 
@@ -30,7 +31,7 @@ func (c *call) origin() (audit.Origin, error) {
 		return o, badActor()
 	}
 	if len(claims) == 1 {
-		if o.ClaimedBy = claims[0]; len(o.ClaimedBy) > maxClaim || !utf8.ValidString(o.ClaimedBy) || strings.ContainsFunc(o.ClaimedBy, unprintable) {
+		if o.ClaimedBy = claims[0]; len(o.ClaimedBy) > maxClaim || !utf8.ValidString(o.ClaimedBy) || strings.ContainsFunc(o.ClaimedBy, unprintable) || keyring.HoldsToken(o.ClaimedBy) {
 			return o, badActor()
 		}
 	}
@@ -38,7 +39,7 @@ func (c *call) origin() (audit.Origin, error) {
 }
 
 func badActor() error {
-	return refusal(invalidHeader, "X-Actor is one line of printable text of up to %d bytes, which says who asks for the change. It is kept as what the client claims.", maxClaim)
+	return refusal(invalidHeader, "X-Actor is one line of printable text of up to %d bytes, without an API key, which says who asks for the change. It is kept as what the client claims.", maxClaim)
 }
 
 func unprintable(r rune) bool { return !unicode.IsPrint(r) }

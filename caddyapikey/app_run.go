@@ -34,6 +34,7 @@ func (a *App) Start() error {
 	a.steward = a.startSteward()
 	a.checkLogs()
 	a.checkZones()
+	a.checkOrder()
 	return nil
 }
 

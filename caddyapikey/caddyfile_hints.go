@@ -66,8 +66,20 @@ func isOption(word string) bool {
 	return false
 }
 
+// isCondition reports whether the block of a rule has a line of that name.
+func isCondition(word string) bool {
+	switch word {
+	case "name", "signed", "signed_body", "body_limit", "client_cert", "cost", "audit", "data":
+		return true
+	}
+	return false
+}
+
 // conditionHint is optionHint for the block of a rule.
 func conditionHint(word string) string {
+	if isCondition(word) {
+		return ""
+	}
 	switch word {
 	case "scope", "scopes":
 		return "write scopes on the line of the rule, such as `require * contacts:read {`"
@@ -77,8 +89,6 @@ func conditionHint(word string) string {
 		return "write the matcher on the line of the rule, such as `require @name {`"
 	case "signature", "sign":
 		return "write `signed`"
-	case "cost", "signed", "signed_body", "body_limit", "client_cert", "audit", "data": // it is one
-		return ""
 	case "client_certs", "client_certificate", "client_auth", "mtls":
 		return "write `client_cert`"
 	case "from", "mode", "errors", "realm", "relax", "forward", "cors", "keep_credential", accessRequire, accessPublic, accessOptional:
@@ -126,6 +136,8 @@ func scopeHint(access string, words []string) string {
 			return "one rule has one matcher: write one line for each, or define one matcher for both, such as `@mine path /a /b`"
 		case keyring.IsToken(word, keyring.DefaultTokenPrefix):
 			return optionHint("key")
+		case word == "{signed}" || word == "{audit}" || word == "{client_cert}":
+			return "a block begins with { at the end of the line, and each line in it stands alone"
 		case strings.ContainsAny(word, ",;"):
 			return "write spaces between scopes, such as `contacts:read deals:read`"
 		case len(words) > 1 && slices.Contains([]string{"or", "and", "any", "all", "not"}, word):

@@ -27,27 +27,30 @@ func (a *App) checkChain(ctx caddy.Context, h *Handler) error {
 	for _, first := range a.handlers {
 		if first.server == server && first.list != nil && slices.Contains(within, first.list) &&
 			runsFirst(first.Handler, listsOf(first.list, server)) && first.leavesNothingTo(h) {
-			return fmt.Errorf("%stwo api_key stand one behind the other, and the first (%s) takes the key from the request, so that the second (%s) would refuse every request: write all rules into one api_key; or write `keep_credential` into the first, and both decide", siteBeing(server), first.outline(), h.outline())
+			site := ""
+			if hosts := hostsBeing(server); len(hosts) > 0 {
+				site = "site " + strings.Join(hosts, ", ") + ": "
+			}
+			return fmt.Errorf("%stwo api_key stand one behind the other, and the first (%s) takes the key from the request, so that the second (%s) would refuse every request: write all rules into one api_key; or write `keep_credential` into the first, and both decide", site, first.outline(), h.outline())
 		}
 	}
 	return nil
 }
 
-// siteBeing returns the host names of the site that is being provisioned, in
-// front of a message; "" if it has none.
-func siteBeing(server *caddyhttp.Server) string {
+// hostsBeing returns the host names of the site that is being provisioned; none
+// if that is not known, or if it has none.
+func hostsBeing(server *caddyhttp.Server) []string {
 	if server == nil {
-		return ""
+		return nil
 	}
-	for _, route := range server.Routes {
-		if len(route.HandlersRaw) > 0 {
-			if hosts := hostsOf(&route); hosts != "" {
-				return "site " + hosts + ": "
+	for _, list := range listsOf(new(caddyhttp.App), server) {
+		for _, route := range list {
+			if len(route.HandlersRaw) > 0 {
+				return hostsOf(&route)
 			}
-			break
 		}
 	}
-	return ""
+	return nil
 }
 
 // listOf returns the module whose list of routes a handler stands in, nil if it

@@ -28,7 +28,8 @@ func (h *Handler) tell(r *http.Request, d *decision, enforced bool) {
 // logRefusal says why a request was not let in, or would not have been. Callers
 // who proved nothing are many and anonymous, so they are logged at debug level;
 // a key of ours that is refused is worth an operator's look. The query is left
-// out: it may hold a key.
+// out: it may hold a key. So may the rest, if a client is confused: keys that can
+// be recognised are taken out, whatever the log's format.
 func (h *Handler) logRefusal(r *http.Request, d *decision, enforced bool) {
 	level, message := zapcore.DebugLevel, "refused"
 	if d.why.proven || d.why == ruleFailed || d.why == notReady {
@@ -53,9 +54,9 @@ func (h *Handler) logRefusal(r *http.Request, d *decision, enforced bool) {
 		zap.Int("status", d.why.status),
 		zap.String("site", h.placeOf(r).site.name),
 		zap.String("client", textOf(addr)),
-		zap.String("method", r.Method),
-		zap.String("host", r.Host),
-		zap.String("path", r.URL.Path),
+		zap.String("method", scrubSecrets(r.Method)),
+		zap.String("host", scrubSecrets(r.Host)),
+		zap.String("path", scrubSecrets(r.URL.Path)),
 		zap.Strings("rules", h.ruleNames(&d.rules)),
 	}
 	if d.denied != "" {
@@ -65,7 +66,7 @@ func (h *Handler) logRefusal(r *http.Request, d *decision, enforced bool) {
 		fields = append(fields, zap.String("check", d.failed.name))
 	}
 	if d.scope != "" {
-		fields = append(fields, zap.String("required_scope", d.scope))
+		fields = append(fields, zap.String("required_scope", scrubSecrets(d.scope)))
 	}
 	if !d.key.IsZero() {
 		fields = append(fields, zap.String("key", d.key.ID()), zap.String("org", d.key.Org()))

@@ -3,7 +3,6 @@ package caddyapikey
 import (
 	"fmt"
 	"net/http"
-	"regexp"
 	"sync/atomic"
 
 	"go.uber.org/zap"
@@ -99,11 +98,14 @@ type Handler struct {
 	denied []*denied // by the app and by the handler
 	strict Strict
 	owned  headerOwner
-	vary   string  // the Vary line that tells caches keys apart
-	nonces *nonces // that signed requests used
+	keyed  headerOwner // headers that keys stand in
+	vary   string      // the Vary line that tells caches keys apart
+	nonces *nonces     // that signed requests used
 	place  *atomic.Pointer[place]
 
 	audited ruleSet // the rules with audit
+
+	inReferer []Source // parameters with keys or bewits
 
 	challengeMissing, challengeUnknown []string // never changed
 }
@@ -114,15 +116,6 @@ func (Handler) CaddyModule() caddy.ModuleInfo {
 		ID:  "http.handlers.api_key",
 		New: func() caddy.Module { return new(Handler) },
 	}
-}
-
-var realmPattern = regexp.MustCompile(`^[ !#-\[\]-~]{1,64}$`)
-
-func checkRealm(realm string) error {
-	if !realmPattern.MatchString(realm) {
-		return fmt.Errorf("realm %q: write up to 64 printable ASCII characters without quotes and backslashes, such as `realm \"contacts api\"`", realm)
-	}
-	return nil
 }
 
 // Provision checks the configuration and compiles the policy.
@@ -173,6 +166,7 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 		return err
 	}
 	h.provisionChallenges()
+	h.provisionReferer()
 	h.app.guard(ctx, h.credentialPlaces())
 	if err := h.provisionRules(ctx); err != nil {
 		return err
@@ -180,6 +174,7 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	if _, err := h.conflict(); err != nil {
 		return err
 	}
+	h.warnOfClientCerts(ctx)
 	return h.app.addHandler(ctx, h)
 }
 
@@ -246,6 +241,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 // serve hands a request on that may pass, or that would have been refused in
 // another mode.
 func (h *Handler) serve(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler, d *decision, a *account) error {
+	h.cleanReferer(r)
 	if d.public {
 		h.withhold(r)
 		h.introduceNobody(r, d)

@@ -14,6 +14,7 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 
+	"github.com/caddy-apikey/caddy-apikey/internal/regular"
 	"github.com/caddy-apikey/caddy-apikey/lockout"
 )
 
@@ -74,7 +75,7 @@ func releaseLockoutTable(name string) error {
 // Refusing to start would turn a damaged file into an outage of everything.
 func (t *lockoutTable) load() {
 	t.Table = lockout.New(lockout.DefaultLimits)
-	file, err := os.Open(t.file)
+	file, err := regular.Open(t.file)
 	if errors.Is(err, fs.ErrNotExist) {
 		t.idle = true
 		return

@@ -17,6 +17,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 
 	"github.com/caddy-apikey/caddy-apikey/hmacsig"
+	"github.com/caddy-apikey/caddy-apikey/internal/regular"
 	"github.com/caddy-apikey/caddy-apikey/keyring"
 )
 
@@ -252,13 +253,18 @@ func (a *App) loadRing(n *nonces, kr *keyring.Keyring, lost time.Time) (*pooledR
 }
 
 // loadNonceFile loads a ring and removes its file, which is good for one start.
-func loadNonceFile(limits hmacsig.NonceLimits, path string) (*hmacsig.NonceRing, error) {
-	file, err := os.Open(path)
-	if err != nil {
+// What stands there and is no file is removed, too.
+func loadNonceFile(limits hmacsig.NonceLimits, path string) (ring *hmacsig.NonceRing, err error) {
+	file, err := regular.Open(path)
+	switch {
+	case errors.Is(err, regular.ErrNotRegular):
+		err = fmt.Errorf("%w: %w", hmacsig.ErrNonceFile, err)
+	case err != nil:
 		return nil, err
+	default:
+		defer file.Close()
+		ring, err = hmacsig.LoadNonceRing(limits, file)
 	}
-	defer file.Close()
-	ring, err := hmacsig.LoadNonceRing(limits, file)
 	if removed := os.Remove(path); removed != nil {
 		return nil, removed
 	}

@@ -167,6 +167,7 @@ func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, d *decision) er
 	}
 	if h.Errors == errorsCaddy {
 		h.withhold(r) // an error route may proxy
+		h.cleanReferer(r)
 		if d.claim != nil && !h.KeepCredential {
 			d.claim.strip(r)
 		}

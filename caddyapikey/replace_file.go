@@ -4,11 +4,13 @@ import (
 	"errors"
 	"io"
 	"os"
+
+	"github.com/caddy-apikey/caddy-apikey/internal/regular"
 )
 
 // replaceFile writes a file whole or not at all.
 func replaceFile(path string, write func(io.Writer) error) error {
-	tmp, err := os.OpenFile(path+".new", os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
+	tmp, err := regular.Create(path + ".new")
 	if err != nil {
 		return err
 	}

@@ -67,6 +67,7 @@ type Rule struct {
 	// processing.
 	Data string `json:"data,omitempty"`
 
+	asksKey  bool // its matchers ask for the key
 	matchers caddyhttp.MatcherSets
 	exact    []exactPath // for each matcher set
 	scopes   []scopeTemplate
@@ -99,6 +100,9 @@ func (h *Handler) provisionRules(ctx caddy.Context) error {
 	}
 	names := make(map[string]bool)
 	for i, rule := range h.Rules {
+		if rule == nil {
+			return fmt.Errorf("rule %d is null; leave it out", i+1)
+		}
 		if rule.Name == "" {
 			rule.Name = fmt.Sprintf("rule-%d", i+1)
 		}
@@ -146,7 +150,13 @@ func (rule *Rule) provision(ctx caddy.Context) error {
 		}
 		rule.scopes = append(rule.scopes, t)
 	}
+	for _, set := range rule.MatcherSetsRaw {
+		if hint := checkPaths(set); hint != "" {
+			return errors.New(hint)
+		}
+	}
 	// Before the matchers are loaded: loading lower-cases their paths.
+	rule.asksKey = asksKey(rule.MatcherSetsRaw)
 	rule.exact = newExactPaths(rule.MatcherSetsRaw)
 	loaded, err := ctx.LoadModule(rule, "MatcherSetsRaw")
 	if err != nil {
@@ -283,6 +293,6 @@ func (h *Handler) matchFailed(err error) *refusal {
 	if errors.As(err, &he) && he.StatusCode == http.StatusTooEarly {
 		return earlyData
 	}
-	h.logger.Error("a rule's matcher failed", zap.Error(err))
+	h.logger.Error("a rule's matcher failed", zap.String("error", scrubSecrets(err.Error())))
 	return ruleFailed
 }

@@ -3,6 +3,7 @@ package caddyapikey
 import (
 	"errors"
 	"fmt"
+	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -114,7 +115,7 @@ func checkServerAuthorization(mode string) error {
 }
 
 func checkAuthority(authority string) error {
-	if authority == "" || strings.ContainsAny(authority, "/@ \t{}*,") {
+	if u, err := url.Parse("//" + authority); err != nil || authority == "" || u.Host != authority || strings.ContainsAny(authority, "{}*,") {
 		return fmt.Errorf("authority %q: write a host or host:port as clients name it, without a scheme, wildcard or path, such as api.example.com", authority)
 	}
 	return nil

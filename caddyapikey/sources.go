@@ -150,6 +150,7 @@ func (h *Handler) provisionSources() error {
 	if len(names) > 0 {
 		h.vary = strings.Join(names, ", ")
 	}
+	h.keyed = newHeaderOwner(append(names, "Authorization"))
 	return nil
 }
 

@@ -106,14 +106,8 @@ func carriesToken(referer, token string, sources []Source) bool {
 	if strings.Contains(referer, token) {
 		return true
 	}
-	_, query, _ := strings.Cut(referer, "?")
-	query, _, _ = strings.Cut(query, "#")
-	for i := range sources {
-		if sources[i].Kind == SourceQuery {
-			if _, count, aliased := findParam(query, sources[i].Name); count > 0 || aliased {
-				return true
-			}
-		}
+	if namesKey(referer, sources) {
+		return true
 	}
 	for range 2 {
 		decoded := unescapeLoosely(referer)
@@ -124,6 +118,20 @@ func carriesToken(referer, token string, sources []Source) bool {
 			return true
 		}
 		referer = decoded
+	}
+	return false
+}
+
+// namesKey reports whether a Referer holds a parameter in which tokens are sent.
+func namesKey(referer string, sources []Source) bool {
+	_, query, _ := strings.Cut(referer, "?")
+	query, _, _ = strings.Cut(query, "#")
+	for i := range sources {
+		if sources[i].Kind == SourceQuery {
+			if _, count, aliased := findParam(query, sources[i].Name); count > 0 || aliased {
+				return true
+			}
+		}
 	}
 	return false
 }

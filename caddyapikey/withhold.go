@@ -5,6 +5,9 @@ import (
 	"net/http"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/caddy-apikey/caddy-apikey/hmacsig"
+	"github.com/caddy-apikey/caddy-apikey/keyring"
 )
 
 // withhold removes keys of ours from a request that needs none, so that they do
@@ -25,6 +28,50 @@ func (h *Handler) withhold(r *http.Request) {
 		}
 		strip(r, f, h.From)
 		stripOriginal(r, f)
+	}
+	h.withholdSignatures(r)
+}
+
+// withholdSignatures removes signatures that name a key of ours. Nobody has used
+// them up, or they may be used again, as bewits may.
+func (h *Handler) withholdSignatures(r *http.Request) {
+	var found []signature
+	if h.Signature.accepts(schemeHawk) {
+		found, _ = h.Signature.appendHawk(found, r) // what is malformed lets nobody in
+	}
+	if h.Signature.accepts(schemeMessage) && hmacsig.CarriesMessage(r.Header) {
+		if more, err := h.Signature.appendMessage(found, r); err == nil {
+			found = more
+		}
+	}
+	for _, s := range found {
+		if keyring.ValidKeyID(s.keyID()) {
+			s.strip(r)
+		}
+	}
+}
+
+// provisionReferer notes in which parameters something stands that lets in.
+func (h *Handler) provisionReferer() {
+	for _, s := range h.credentialPlaces() {
+		if s.Kind == SourceQuery {
+			h.inReferer = append(h.inReferer, s)
+		}
+	}
+}
+
+// cleanReferer removes a Referer with a key or bewit in its query. Browsers
+// repeat the URL of a page with whatever the page loads: on public routes, and
+// beside other credentials.
+func (h *Handler) cleanReferer(r *http.Request) {
+	if len(h.inReferer) == 0 || h.KeepCredential || h.Mode != modeEnforce {
+		return
+	}
+	for _, referer := range r.Header["Referer"] {
+		if namesKey(referer, h.inReferer) {
+			delete(r.Header, "Referer")
+			return
+		}
 	}
 }
 

@@ -102,8 +102,8 @@ func (w *zoneWalk) sites(list caddyhttp.RouteList, at placed) {
 	shared := w.hasKey(list)
 	w.each(list, at, func(route *caddyhttp.Route, at placed) placed {
 		w.site, w.keyed = w.server.Name(), shared
-		if hosts := hostsOf(route); hosts != "" {
-			w.site = hosts
+		if hosts := hostsOf(route); len(hosts) > 0 {
+			w.site = strings.Join(hosts, ", ")
 		}
 		if route.Terminal {
 			w.keyed = w.hasKey(caddyhttp.RouteList{*route})
@@ -112,15 +112,16 @@ func (w *zoneWalk) sites(list caddyhttp.RouteList, at placed) {
 	})
 }
 
-func hostsOf(route *caddyhttp.Route) string {
+// hostsOf returns the host names that a route matches, nil for all.
+func hostsOf(route *caddyhttp.Route) []string {
 	for _, set := range route.MatcherSets {
 		for _, m := range set {
 			if hosts, ok := m.(*caddyhttp.MatchHost); ok {
-				return strings.Join(*hosts, ", ")
+				return *hosts
 			}
 		}
 	}
-	return ""
+	return nil
 }
 
 // each calls visit with every route, in order, and what is known when it is

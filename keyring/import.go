@@ -71,6 +71,9 @@ func (k *Keyring) Import(ctx context.Context, imports []Import, prefix string, d
 // importKey checks one entry and makes its key, with the imported credential.
 func (k *Keyring) importKey(ctx context.Context, in *Import, prefix string, orgs map[string]error) (*Key, error) {
 	org := in.Key.Org
+	if err := checkLabel("org", org, true); err != nil {
+		return nil, err
+	}
 	if _, known := orgs[org]; !known {
 		orgs[org] = k.checkOrg(ctx, org)
 	}
@@ -91,9 +94,6 @@ func (k *Keyring) importKey(ctx context.Context, in *Import, prefix string, orgs
 		return nil, err
 	}
 	key.Org = org
-	if err := checkLabel("org", org, true); err != nil {
-		return nil, err
-	}
 	switch {
 	case in.kind().Signs():
 		_, err := k.issue(key, Issue{

@@ -21,7 +21,8 @@ const (
 	tokenChecksumLen = 6
 	tokenTailLen     = tokenBodyLen + tokenChecksumLen
 	tokenRandomBytes = 32
-	tokenHintLen     = 4 // characters of the body that lists show
+	tokenHintLen     = 4  // characters of the body that lists show
+	maxTokenPrefix   = 16 // as tokenPrefixPattern says
 
 	// DefaultTokenPrefix is what tokens begin with unless configured.
 	DefaultTokenPrefix = "ck"
@@ -148,6 +149,30 @@ func HintOf(text string) (shown string, ok bool) {
 		return "", false
 	}
 	return hint(text[:end], Secret{text}), true
+}
+
+// HoldsToken reports whether a token of any prefix, with a right checksum, stands
+// anywhere in text.
+func HoldsToken(text string) bool {
+	for at := 0; ; at++ {
+		next := strings.IndexByte(text[at:], '_')
+		if next < 0 {
+			return false
+		}
+		at += next
+		end := at + 1 + tokenTailLen
+		if end > len(text) {
+			return false
+		}
+		if !onlyAlnum(text[at+1 : end]) {
+			continue
+		}
+		for start := max(0, at-maxTokenPrefix); start < at; start++ {
+			if _, ok := HintOf(text[start:end]); ok {
+				return true
+			}
+		}
+	}
 }
 
 // DigestOf returns the digest under which a token is stored and looked up.

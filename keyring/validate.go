@@ -108,6 +108,15 @@ func checkText(field, text string, limit int) error {
 			return invalid(field, "character U+%04X at byte %d is not printable; leave it out", r, i)
 		}
 	}
+	return checkNoToken(field, text)
+}
+
+// checkNoToken refuses a key in a text about a key. Of the key itself only the
+// digest is kept; the text stands in lists, logs, events, backups and the trail.
+func checkNoToken(field, text string) error {
+	if HoldsToken(text) {
+		return invalid(field, "holds an API key, which would be kept and shown in clear; leave it out, and rotate that key if others have seen it")
+	}
 	return nil
 }
 
@@ -131,7 +140,7 @@ func checkLabel(field, label string, optional bool) error {
 	if label == "." || label == ".." {
 		return invalid(field, "%q cannot be a name", label)
 	}
-	return nil
+	return checkNoToken(field, label)
 }
 
 // ValidateLabel checks the name of a tier, an org or a tag.
@@ -154,8 +163,12 @@ func checkScopes(scopes []string) error {
 		return invalid("scopes", "%d entries, at most %d are possible; use a wildcard or a role", len(scopes), MaxScopes)
 	}
 	for i, s := range scopes {
+		field := fmt.Sprintf("scopes[%d]", i)
+		if err := checkNoToken(field, s); err != nil {
+			return err
+		}
 		if err := ValidateGrant(s); err != nil {
-			return invalid(fmt.Sprintf("scopes[%d]", i), "%s", reasonOf(err))
+			return invalid(field, "%s", reasonOf(err))
 		}
 	}
 	return nil

@@ -3,12 +3,15 @@ package limit
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/caddy-apikey/caddy-apikey/internal/regular"
 )
 
 const (
@@ -197,7 +200,7 @@ func replaceFile(path string, data []byte) (*os.File, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
 	}
-	file, err := os.OpenFile(path+".new", os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
+	file, err := regular.Create(path + ".new")
 	if err != nil {
 		return nil, err
 	}
@@ -226,13 +229,32 @@ func syncDir(path string) error {
 	return errors.Join(dir.Sync(), dir.Close())
 }
 
+// readFile reads the file of a table. What does not even begin like one is not
+// read on: it may be of any size.
+func readFile(path string) ([]byte, error) {
+	file, err := regular.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
+	begin := make([]byte, len(fileFormat))
+	switch n, err := io.ReadFull(file, begin); {
+	case err != nil && err != io.EOF && err != io.ErrUnexpectedEOF:
+		return nil, err
+	case string(begin[:n]) != fileFormat:
+		return nil, ErrDamaged
+	}
+	rest, err := io.ReadAll(file)
+	return append(begin, rest...), err
+}
+
 // load takes over what the last process left.
 func (b *book) load() error {
 	if time.Now().Before(b.nextLoad) {
 		return *b.err.Load()
 	}
 	b.nextLoad = time.Now().Add(loadPause)
-	data, err := os.ReadFile(b.path)
+	data, err := readFile(b.path)
 	if err == nil {
 		var c contents
 		if c, _, err = decodeFile(data); err == nil {

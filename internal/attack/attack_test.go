@@ -88,6 +88,10 @@ var classes = [][]attack{
 	trail,
 	limits,
 	tells,
+	leaks,
+	floods,
+	ruins,
+	spellings,
 }
 
 // TestAttack runs every case against a server of its own class. Whatever a case

@@ -20,10 +20,11 @@ func (r *Rules) findEscaped(text []byte, quoted bool, spans []span) []span {
 		case width == 0:
 			at++
 		case c == '=':
-			if s, ok := r.pairAt(text, at, at+width, quoted); ok {
-				spans = append(spans, s)
+			end := at + width
+			if s, ok := r.pairAt(text, at, end, quoted); ok {
+				spans, end = append(spans, s), s.end // or as many pairs as there are would each be read to the end
 			}
-			at += width
+			at = end
 		case isWord(c):
 			start, end := wordAround(text, at)
 			if r.holdsToken(text[start:end]) {
