@@ -8,6 +8,9 @@
 //
 // Whoever can write to the file can forge a whole chain. Against that, keep the
 // hash of the last entry elsewhere from time to time.
+//
+// Read action.go and call.go for what entries tell, entry.go and chain.go for
+// their form, verify.go for how a chain is checked. Nothing here writes a file.
 package audit
 
 import (

@@ -182,9 +182,6 @@ func (p Proven) AllowsOrigin(origin string) bool {
 	return len(origins) == 0 || slices.Contains(origins, origin)
 }
 
-// IsBrowserKey reports whether the key is bound to origins.
-func (p Proven) IsBrowserKey() bool { return len(p.e.profile().origins) > 0 }
-
 // Knows reports whether a text is, or has the form of, a token of this keyring,
 // whatever its key's state: such a text must not travel on.
 func (k *Keyring) Knows(token, prefix string) bool {

@@ -10,4 +10,7 @@
 // [Table.Take]. What was spent of a day or month survives every end of the
 // process, kill -9 included, and is never forgotten: it is reserved on disk
 // before it is spent, see file.go.
+//
+// Read limit.go for the words, table.go for taking, window.go and quota.go for
+// how the two kinds count, lease.go and book.go for what is reserved on disk.
 package limit

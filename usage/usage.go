@@ -2,7 +2,13 @@
 // credential, from which address, on which rules, and what came of it.
 //
 // A [Recorder] counts in memory and hands what it counted to a [Store] every
-// second. Nothing here decides about a request.
+// second; what strangers can make it count is bounded. Nothing here decides about
+// a request.
+//
+// Read usage.go for the words and the storage contract, recorder.go for the way
+// of a count, cells.go and ring.go for where it waits. What is made of it:
+// summary.go adds up, register.go says what a key can get at, suggest.go what it
+// could do without, watch.go from where or how much its use is unusual.
 package usage
 
 import (

@@ -1,5 +1,6 @@
-// Package storetest is the conformance suite of keyring.Store: what the
-// interface's comment promises, as tests. Every store passes it.
+// Package storetest is the conformance suite of keyring.Store (Suite) and of
+// usage.Store (RunUsage): what the comments of the interfaces promise, as tests.
+// Every store passes it.
 package storetest
 
 import (
@@ -24,11 +25,6 @@ type Suite struct {
 	// Restore opens a store on what Backup wrote. Nil where a backup is
 	// restored by other means.
 	Restore func(t *testing.T, backup io.Reader) keyring.Store
-}
-
-// Run runs the suite on stores that open returns: new and empty ones.
-func Run(t *testing.T, open func(t *testing.T) keyring.Store) {
-	Suite{Open: open}.Run(t)
 }
 
 // patience bounds every wait of the suite; nothing waits that long in a store
