@@ -46,7 +46,7 @@ func (c *call) listCredentials() error {
 	}
 	return c.record(http.StatusOK, key.Revision, struct {
 		Credentials []credentialView `json:"credentials"`
-	}{viewCredentials(key)})
+	}{c.usedKey(key).Credentials})
 }
 
 // addCredential answers POST keys/{id}/credentials.

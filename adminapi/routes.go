@@ -32,7 +32,7 @@ var routes = []route{
 	{method: http.MethodGet, path: "keys/{id}/credentials", serve: (*call).listCredentials},
 	{method: http.MethodPost, path: "keys/{id}/credentials", serve: (*call).addCredential, event: "api_key_credential_added"},
 	{method: http.MethodDelete, path: "keys/{id}/credentials/{n}", query: forceParam, serve: (*call).endCredential, event: "api_key_credential_ended"},
-	{method: http.MethodGet, path: "keys/{id}/usage", serve: (*call).keyUse, query: spanParams},
+	{method: http.MethodGet, path: "keys/{id}/usage", serve: (*call).keyUse, query: useParams},
 	{method: http.MethodGet, path: "keys/{id}/limits", serve: (*call).keyLimits},
 	{method: http.MethodGet, path: "keys/{id}/suggest", serve: (*call).suggest, query: sinceParams},
 	{method: http.MethodGet, path: "keys/{id}/calls", serve: (*call).keyCalls, query: callParams},
