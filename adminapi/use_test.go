@@ -176,6 +176,35 @@ func TestEndingWhatIsUsedAsks(t *testing.T) {
 	s.do("POST", "keys/"+id+"/revoke?force=true", "").want(200)
 }
 
+// Nobody is asked to confirm what is not possible, or ends nothing.
+func TestTheStateIsTheFirstAnswer(t *testing.T) {
+	s := newServer(t)
+	id, _ := s.create("")
+	path := "keys/" + id
+	use := func(credential uint32) {
+		s.useKey(id, "203.0.113.7", func(u *usage.Use) { u.Credential = credential })
+	}
+	state := func(a reply, want string) {
+		t.Helper()
+		if a.problem(409, "wrong-state", ""); !strings.Contains(a.text("detail"), want) {
+			t.Errorf("%s; want %q", a.body, want)
+		}
+	}
+	use(1)
+	state(s.do("DELETE", path, ""), "revoke it")
+	s.do("POST", path+"/rotate", "").want(200)
+	use(2)
+	state(s.do("POST", path+"/rotate", `{"overlap":"0s"}`), "A rotation is pending")
+	state(s.do("DELETE", path+"/credentials/2", ""), "cancel the rotation")
+	s.do("DELETE", path+"/credentials/1", "").problem(409, "recently-used", "")
+	s.do("DELETE", path+"/credentials/1?force=true", "").want(200)
+	s.do("DELETE", path+"/credentials/1", "").want(200) // ended already
+	s.do("POST", path+"/revoke?force=true", "").want(200)
+	state(s.do("POST", path+"/suspend", ""), "final")
+	state(s.do("POST", path+"/rotate", `{"overlap":"0s"}`), "final")
+	s.do("DELETE", path, "").want(204)
+}
+
 func TestSuggest(t *testing.T) {
 	s := newServer(t)
 	id, _ := s.create(`"scopes":["contacts:*","deals:read","brands/*:use"],"roles":["reader"]`)
@@ -236,7 +265,7 @@ func TestRegisterAndReportInCSV(t *testing.T) {
 	}
 	// What a key did is asked for when it is gone.
 	s.do("POST", "keys/"+id+"/revoke?force=true", "").want(200)
-	s.do("DELETE", "keys/"+id+"?force=true", "").want(204)
+	s.do("DELETE", "keys/"+id, "").want(204)
 	for _, query := range []string{"key=" + id, "org=acme"} {
 		if got := s.do("GET", "report?"+query, "").want(200); !strings.Contains(string(got.body), `"requests":1`) || !strings.Contains(string(got.body), `"state":"deleted"`) {
 			t.Errorf("%s: %s", query, got.body)
