@@ -66,7 +66,7 @@ func TestCreateRefusesBody(t *testing.T) {
 		"credential null":     {`{"name":"x","credential":null}`, "invalid-field", "credential"},
 		"secret of a token":   {`{"name":"x","credential":{"secret":"werxhqb98rpaxn39848xrunpaw3489ruxnpa98w4rxn"}}`, "invalid-field", "credential.secret"},
 		"signing off":         {`{"name":"x","signing":"off","credential":{"kind":"shared_secret"}}`, "invalid-field", "signing"},
-		"no public key":       {`{"name":"x","credential":{"kind":"credential.public_key"}}`, "invalid-field", "public_key"},
+		"no public key":       {`{"name":"x","credential":{"kind":"public_key"}}`, "invalid-field", "credential.public_key"},
 		"bad public key":      {`{"name":"x","credential":{"kind":"public_key","public_key":"x"}}`, "invalid-field", "credential.public_key"},
 		"empty kind":          {`{"name":"x","credential":{"kind":""}}`, "invalid-field", "credential.kind"},
 		"public key":          {`{"name":"x","credential":{"kind":"public_key","public_key":"x"}}`, "invalid-field", "credential.public_key"},
