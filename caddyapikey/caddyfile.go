@@ -62,6 +62,7 @@ func (hd *Handler) unmarshal(h httpcaddyfile.Helper) error {
 	if err := checkOrder(h); err != nil {
 		return err
 	}
+	warnOfNoAdmin(h)
 	if h.NextArg() {
 		if !isMatcher(h.Val()) { // perhaps a key: not to be repeated
 			return h.Errf("api_key takes no argument: write its rules in a block; %s", optionHint("keys"))
