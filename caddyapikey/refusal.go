@@ -86,7 +86,7 @@ var (
 
 // missingScheme is how missingKey is told to whoever sent a key without its
 // scheme. Any text of a token's form gets it, so that it tells of none.
-var missingScheme = &refusal{missingKey.reason, missingKey.status, missingKey.title, "The Authorization header has a key, but no scheme in front of it. Write `Bearer ` in front of it, with the space.", false}
+var missingScheme = &refusal{missingKey.reason, missingKey.status, missingKey.title, "The Authorization header has a key without a scheme: write `Bearer ` in front of it, with the space.", false}
 
 // denies reports whether a refusal is about the address alone.
 func (why *refusal) denies() bool { return why == deniedAddress || why == unknownAddress }

@@ -243,7 +243,7 @@ func TestKeyWithoutScheme(t *testing.T) {
 		if wantAnswer(t, got, 401, "missing_credential"); body == "" {
 			body = string(got.Body)
 		}
-		if !strings.Contains(body, "Write `Bearer ` in front of it") || string(got.Body) != body {
+		if !strings.Contains(body, "write `Bearer ` in front of it") || string(got.Body) != body {
 			t.Errorf("%s\nwant %s", got.Body, body)
 		}
 	}

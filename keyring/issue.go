@@ -1,6 +1,7 @@
 package keyring
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -62,6 +63,16 @@ func (k *Keyring) issue(key *Key, in Issue, now time.Time) (Secret, error) {
 		added.Sealed = in.Sealer.seal(shown, key.ID, added.N)
 	}
 	return shown, nil
+}
+
+// inCredential names the field of a new key's credential that an error is about
+// as the management API does. That signing is off is about the key.
+func inCredential(err error) error {
+	var bad *InvalidError
+	if errors.As(err, &bad) && bad.Field != "signing" {
+		return invalid("credential."+bad.Field, "%s", bad.Reason)
+	}
+	return err
 }
 
 func (k *Keyring) fillToken(c *Credential, in Issue) (Secret, error) {

@@ -44,16 +44,6 @@ func (k *Keyring) Create(ctx context.Context, spec Key, issue Issue) (*Key, Secr
 	return key, secret, nil
 }
 
-// inCredential names the field of a new key's credential that an error is about
-// as the management API does. That signing is off is about the key.
-func inCredential(err error) error {
-	var bad *InvalidError
-	if errors.As(err, &bad) && bad.Field != "signing" {
-		return invalid("credential."+bad.Field, "%s", bad.Reason)
-	}
-	return err
-}
-
 // newKey checks spec and sets the fields that the keyring owns.
 func (k *Keyring) newKey(ctx context.Context, spec Key, now time.Time) (*Key, error) {
 	key := spec.clone()
