@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 
 	"go.uber.org/zap"
 
@@ -95,14 +96,14 @@ func (h *Handler) provisionRules(ctx caddy.Context) error {
 	if len(h.Rules) > maxRules {
 		return fmt.Errorf("%d rules, at most %d are possible", len(h.Rules), maxRules)
 	}
+	if i := slices.Index(h.Rules, nil); i >= 0 {
+		return fmt.Errorf("rule %d is null; leave it out", i+1)
+	}
 	if h.opensAll() {
 		return errOpensAll
 	}
 	names := make(map[string]bool)
 	for i, rule := range h.Rules {
-		if rule == nil {
-			return fmt.Errorf("rule %d is null; leave it out", i+1)
-		}
 		if rule.Name == "" {
 			rule.Name = fmt.Sprintf("rule-%d", i+1)
 		}
