@@ -102,5 +102,6 @@ func (a *App) Cleanup() error {
 		return released
 	}
 	a.held = false
+	a.endTrail()
 	return errors.Join(released, a.releaseRings(), a.releaseAuditLog(), a.releaseUseRecord(), a.releaseLimits(), releaseKeyring(a.store))
 }
