@@ -144,7 +144,7 @@ func (s *steward) endIdleOf(ctx context.Context, kr *keyring.Keyring, id string)
 
 func (s *steward) purge(ctx context.Context) {
 	u := s.app.use.Load()
-	if u == nil {
+	if u == nil || !u.mayPurge(time.Now()) {
 		return
 	}
 	if err := u.store.Purge(ctx); err != nil && ctx.Err() == nil {

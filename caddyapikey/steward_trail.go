@@ -31,9 +31,11 @@ func (s *steward) verifyTrail(ctx context.Context) {
 }
 
 // purgeTrail removes management actions that are older than is to be kept.
+// Without a record of use nobody knows how far the clock can be trusted, and
+// they stay.
 func (s *steward) purgeTrail(ctx context.Context) {
-	kr := s.app.Keyring()
-	if kr == nil {
+	kr, u := s.app.Keyring(), s.app.use.Load()
+	if kr == nil || u == nil || !u.mayPurge(time.Now()) {
 		return
 	}
 	if err := kr.Trail().PurgeTrail(ctx, time.Now().Add(-time.Duration(s.app.Retain.Audit))); err != nil && ctx.Err() == nil {

@@ -117,6 +117,7 @@ type useRecord struct {
 	auditing auditing
 	auditErr auditTrouble
 	refused  *pacer[refusedCall]
+	purging  *purgeGuard
 	resuming sync.WaitGroup
 	stop     context.CancelFunc // of that
 }
@@ -165,6 +166,11 @@ func (a *App) openUseRecord() error {
 			return nil, err
 		}
 		u := &useRecord{store: store, logger: a.logger, watch: usage.NewWatch(), refused: newRefusedCalls()}
+		var written time.Time
+		if store, ok := store.(interface{ WrittenBefore() time.Time }); ok {
+			written = store.WrittenBefore()
+		}
+		u.purging = newPurgeGuard(time.Now(), written)
 		if u.trail, _ = store.(audit.CallTrail); u.trail != nil {
 			u.resume(time.Now())
 		}
