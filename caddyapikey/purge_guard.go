@@ -30,10 +30,14 @@ type purgeGuard struct {
 }
 
 // newPurgeGuard returns the guard of a record that is opened now, and was
-// written last at a time, zero if that is not known.
+// written last at a time, zero if it is new. Beside a new one old management
+// actions may stand, so that it waits, too; there is nothing to tell of that.
 func newPurgeGuard(now, written time.Time) *purgeGuard {
 	g := &purgeGuard{opened: now, wall: now.Round(0)}
-	if now.Sub(written) > maxAhead {
+	switch {
+	case written.IsZero():
+		g.wait(0, "")
+	case now.Sub(written) > maxAhead:
 		g.wait(0, "the record was not written for more than a day before the start, or the clock is ahead")
 	}
 	return g

@@ -143,8 +143,8 @@ func (s *steward) endIdleOf(ctx context.Context, kr *keyring.Keyring, id string)
 }
 
 func (s *steward) purge(ctx context.Context) {
-	u := s.app.use.Load()
-	if u == nil || !u.mayPurge(time.Now()) {
+	u, now := s.app.use.Load(), time.Now()
+	if u == nil || !u.mayPurge(now) {
 		return
 	}
 	if err := u.store.Purge(ctx); err != nil && ctx.Err() == nil {
@@ -153,7 +153,7 @@ func (s *steward) purge(ctx context.Context) {
 	if u.trail == nil {
 		return
 	}
-	if err := u.trail.PurgeTrail(ctx, time.Now().Add(-time.Duration(s.app.Retain.Audit))); err != nil && ctx.Err() == nil {
+	if err := u.trail.PurgeTrail(ctx, now.Add(-time.Duration(s.app.Retain.Audit))); err != nil && ctx.Err() == nil {
 		s.app.logger.Error("old entries of the trail of calls were not removed", zap.Error(err))
 	}
 }

@@ -34,11 +34,11 @@ func (s *steward) verifyTrail(ctx context.Context) {
 // Without a record of use nobody knows how far the clock can be trusted, and
 // they stay.
 func (s *steward) purgeTrail(ctx context.Context) {
-	kr, u := s.app.Keyring(), s.app.use.Load()
-	if kr == nil || u == nil || !u.mayPurge(time.Now()) {
+	kr, u, now := s.app.Keyring(), s.app.use.Load(), time.Now()
+	if kr == nil || u == nil || !u.mayPurge(now) {
 		return
 	}
-	if err := kr.Trail().PurgeTrail(ctx, time.Now().Add(-time.Duration(s.app.Retain.Audit))); err != nil && ctx.Err() == nil {
+	if err := kr.Trail().PurgeTrail(ctx, now.Add(-time.Duration(s.app.Retain.Audit))); err != nil && ctx.Err() == nil {
 		s.app.logger.Error("old entries of the trail of management actions were not removed", zap.Error(err))
 	}
 }

@@ -175,7 +175,7 @@ func TestStewardDistrustsTheClock(t *testing.T) {
 			return fmt.Sprint(strings.Contains(actions(t, kr.Trail()), "trail.purge"), " ", strings.Contains(actions(t, u.trail), "trail.purge"))
 		}
 		time.Sleep(28*time.Hour + 30*time.Minute) // between two looks
-		u.purging.mu.Lock() // the clock of this bubble cannot be set: what it was compared with can
+		u.purging.mu.Lock()                       // the clock of this bubble cannot be set: what it was compared with can
 		u.purging.wall = u.purging.wall.Add(-10 * 365 * 24 * time.Hour)
 		u.purging.mu.Unlock()
 		time.Sleep(24 * time.Hour)
