@@ -22,9 +22,10 @@ const (
 )
 
 const (
-	idleCheck   = time.Minute    // how often rotations are looked at that end by themselves
-	purgeCheck  = time.Hour      // how often old records are removed
-	noticeCheck = 24 * time.Hour // how often keys are looked at that will end, or are not used
+	idleCheck       = time.Minute    // how often rotations are looked at that end by themselves
+	suppressedCheck = time.Minute    // how often refusals without an entry are counted in one
+	purgeCheck      = time.Hour      // how often old records are removed
+	noticeCheck     = 24 * time.Hour // how often keys are looked at that will end, or are not used
 
 	// firstNotice is when that is done first after a start.
 	firstNotice = time.Minute
@@ -44,6 +45,7 @@ func (a *App) startSteward() *steward {
 	ctx, cancel := context.WithCancel(audit.WithOrigin(context.Background(), audit.Origin{Actor: audit.Server}))
 	s := &steward{app: a, stop: cancel}
 	s.every(ctx, idleCheck, idleCheck, s.endIdle)
+	s.every(ctx, suppressedCheck, suppressedCheck, s.tellSuppressed)
 	s.every(ctx, purgeCheck, purgeCheck, s.purge)
 	if a.Anomaly != nil {
 		s.every(ctx, anomalyCheck, anomalyCheck, s.anomalies)

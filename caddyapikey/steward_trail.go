@@ -40,3 +40,10 @@ func (s *steward) purgeTrail(ctx context.Context) {
 		s.app.logger.Error("old entries of the trail of management actions were not removed", zap.Error(err))
 	}
 }
+
+// tellSuppressed has the trail of calls tell of refusals that have no entry.
+func (s *steward) tellSuppressed(context.Context) {
+	if u := s.app.use.Load(); u != nil {
+		u.tellSuppressed(false)
+	}
+}

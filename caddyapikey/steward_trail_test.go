@@ -2,6 +2,7 @@ package caddyapikey
 
 import (
 	"context"
+	"fmt"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -34,7 +35,7 @@ func stewarded(t *testing.T, path string, retain time.Duration) *App {
 	if err != nil {
 		t.Fatal(err)
 	}
-	u := &useRecord{store: ledger, logger: zap.NewNop(), Recorder: usage.NewRecorder(ledger, usage.Options{})}
+	u := &useRecord{store: ledger, logger: zap.NewNop(), trail: ledger, refused: newRefusedCalls(), Recorder: usage.NewRecorder(ledger, usage.Options{})}
 	a := &App{logger: zap.NewNop(), Retain: &Retain{Audit: caddy.Duration(retain)}, announcer: &announcer{closed: true, logger: zap.NewNop()}}
 	a.keyring.Store(kr)
 	a.use.Store(u)
@@ -130,6 +131,29 @@ func TestStewardVerifies(t *testing.T) {
 		}
 		if _, _, err := a.Keyring().Create(t.Context(), keyring.Key{Name: "x"}, keyring.Issue{}); err != nil {
 			t.Error(err)
+		}
+	})
+}
+
+// TestStewardTellsSuppressed: refusals of keys that are too many are in the trail
+// a minute later.
+func TestStewardTellsSuppressed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := stewarded(t, filepath.Join(t.TempDir(), "store", "keys.db"), 30*time.Hour)
+		u := a.use.Load()
+		for i := range u.refused.most + 7 {
+			u.refused.admit(refusedCall{fmt.Sprint(i), noRule}, time.Now())
+		}
+		time.Sleep(suppressedCheck + 2*time.Second)
+		var payloads []string
+		if err := u.trail.Trail(t.Context(), 0, func(e *audit.Entry) bool {
+			payloads = append(payloads, string(e.Payload))
+			return true
+		}); err != nil {
+			t.Fatal(err)
+		}
+		if want := `{"action":"call.suppressed","actor":"server","suppressed":7}`; len(payloads) != 1 || payloads[0] != want {
+			t.Errorf("%q, want %s", payloads, want)
 		}
 	})
 }

@@ -116,6 +116,7 @@ type useRecord struct {
 	trail    audit.CallTrail // nil if the store has none
 	auditing auditing
 	auditErr auditTrouble
+	refused  *pacer[refusedCall]
 	resuming sync.WaitGroup
 	stop     context.CancelFunc // of that
 }
@@ -163,7 +164,7 @@ func (a *App) openUseRecord() error {
 		if err != nil {
 			return nil, err
 		}
-		u := &useRecord{store: store, logger: a.logger, watch: usage.NewWatch()}
+		u := &useRecord{store: store, logger: a.logger, watch: usage.NewWatch(), refused: newRefusedCalls()}
 		if u.trail, _ = store.(audit.CallTrail); u.trail != nil {
 			u.resume(time.Now())
 		}
