@@ -17,7 +17,7 @@ import (
 // Every refused call of a key is counted in the trail, of however many keys they
 // are, and it grows by one entry for all that are too many.
 func TestRefusedCallsAreCounted(t *testing.T) {
-	const room, more = 1024, 6 // kinds with an entry of their own
+	const room, more = 1024, 6            // kinds with an entry of their own
 	t.Cleanup(caddyapikey.ForgetRefusals) // so many fill that table, too
 	r := rig.New(t, "", exports)
 	var keys []string
