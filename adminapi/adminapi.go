@@ -144,6 +144,11 @@ func (c *call) answer() error {
 	if err != nil {
 		return err
 	}
+	if id, ok := vars["id"]; ok {
+		if err := checkID(id); err != nil {
+			return err
+		}
+	}
 	if err := route.serve(c); err != nil {
 		return err
 	}

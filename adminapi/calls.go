@@ -12,7 +12,7 @@ import (
 	"github.com/caddy-apikey/caddy-apikey/usage"
 )
 
-var callParams = []string{"address", "after", "follow", "limit", "since", "status"}
+var callParams = []string{"address", "after", "credential", "follow", "limit", "since", "status"}
 
 // followPing is how often a follower hears something at least, so that a
 // connection that broke is noticed on both ends.
@@ -104,7 +104,8 @@ func callQuery(query url.Values) (q usage.CallQuery, err error) {
 		}
 		q.Status = n
 	}
-	return q, nil
+	q.Credential, err = credentialOf(query)
+	return q, err
 }
 
 // followCalls sends new calls as they are written, about a second after they

@@ -37,8 +37,9 @@ func (c *call) forced() (bool, error) {
 
 // confirmEnd refuses to put an end to what was used a short while ago, unless
 // the caller insists: whoever still uses it would be locked out. which chooses
-// the credentials that would end, nil for all; a key that is in the state to
-// already is not changed.
+// the credentials that would end, nil for all. A key that is in the state to
+// already is not changed, and one that is revoked lets nobody in: nothing is
+// asked, so that the change itself says what is in its way.
 func (c *call) confirmEnd(id, what string, to keyring.State, which func(*keyring.Key, uint32) bool) error {
 	forced, err := c.forced()
 	within := c.app.ConfirmWithin()
@@ -49,7 +50,7 @@ func (c *call) confirmEnd(id, what string, to keyring.State, which func(*keyring
 	if err != nil {
 		return err
 	}
-	if key.State == to {
+	if key.State == to || key.State.Final() {
 		return nil
 	}
 	store, err := c.app.UseRecord(c.r.Context())

@@ -27,7 +27,8 @@ func (c *call) rotate() error {
 		return err
 	}
 	if plan.Overlap == 0 {
-		if err := c.confirmEnd(c.vars["id"], "the credential that would end at once", "", nil); err != nil {
+		ends := func(key *keyring.Key, _ uint32) bool { return !key.RotationPending(c.keys.Now()) }
+		if err := c.confirmEnd(c.vars["id"], "the credential that would end at once", "", ends); err != nil {
 			return err
 		}
 	}
@@ -46,7 +47,7 @@ func (c *call) listCredentials() error {
 	}
 	return c.record(http.StatusOK, key.Revision, struct {
 		Credentials []credentialView `json:"credentials"`
-	}{viewCredentials(key)})
+	}{c.usedKey(key).Credentials})
 }
 
 // addCredential answers POST keys/{id}/credentials.
@@ -76,7 +77,14 @@ func (c *call) endCredential() error {
 	if err != nil || strconv.FormatUint(n, 10) != c.vars["n"] {
 		return refusal(notFound, "There is no such credential: they have numbers, 1, 2 and so on.")
 	}
-	ends := func(_ *keyring.Key, credential uint32) bool { return credential == uint32(n) }
+	ends := func(key *keyring.Key, credential uint32) bool {
+		if credential != uint32(n) {
+			return false
+		}
+		now, it := c.keys.Now(), key.Credential(credential)
+		isNew := key.RotationPending(now) && credential == key.Rotation.New // which is refused
+		return it != nil && it.Live(now) && !isNew
+	}
 	err = c.changeKey(c.unused("the credential", "", ends, func(ctx context.Context, id string, revision uint64) (*keyring.Key, error) {
 		return c.keys.EndCredential(ctx, id, revision, uint32(n))
 	}))

@@ -117,6 +117,9 @@ func (m *member[T]) UnmarshalJSONFrom(dec *jsontext.Decoder) error {
 }
 
 func insteadOfNull(t reflect.Type) string {
+	if t == reflect.TypeFor[timespan]() {
+		return "leave the field out"
+	}
 	switch t.Kind() {
 	case reflect.Slice:
 		return "write [] for an empty list, or leave the field out"
@@ -157,6 +160,17 @@ func (t *text) UnmarshalJSONFrom(dec *jsontext.Decoder) error {
 	}
 	*t = text(token.String())
 	return nil
+}
+
+// timespan is a duration as it is written.
+type timespan text
+
+// UnmarshalJSONFrom implements json.UnmarshalerFrom.
+func (s *timespan) UnmarshalJSONFrom(dec *jsontext.Decoder) error {
+	if dec.PeekKind() != '"' {
+		return misfit(`must be a duration in quotes with its unit, such as "7d" or "12h"`)
+	}
+	return (*text)(s).UnmarshalJSONFrom(dec)
 }
 
 // misfit says what is wrong with a value, without repeating it.

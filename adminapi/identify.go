@@ -2,7 +2,6 @@ package adminapi
 
 import (
 	"net/http"
-	"time"
 
 	"github.com/caddy-apikey/caddy-apikey/keyring"
 )
@@ -37,6 +36,6 @@ func (c *call) identify() error {
 		Key        keyView `json:"key"`
 		Credential uint32  `json:"credential"`
 		Revoked    bool    `json:"revoked"`
-	}{viewKey(key, time.Now()), credential, key.State.Final()})
+	}{c.usedKey(key), credential, key.State.Final()})
 	return nil
 }

@@ -3,9 +3,9 @@ package adminapi
 import (
 	"encoding/hex"
 	"errors"
-	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 
@@ -95,7 +95,9 @@ func importError(err error) error {
 // in memory is the keys and never the text.
 func decodeImport(body io.Reader, defined definitions) (imports []keyring.Import, dryRun bool, err error) {
 	entries := &entryReader{r: body, left: maxEntry}
-	dec := jsontext.NewDecoder(entries, strict)
+	// The entries' own names are checked when they are read, each by itself.
+	dec := jsontext.NewDecoder(entries, strict, jsontext.AllowDuplicateNames(true))
+	var seen []string
 	if dec.PeekKind() != '{' {
 		if _, err := dec.ReadToken(); err != nil && err != io.EOF {
 			return nil, false, err
@@ -111,6 +113,13 @@ func decodeImport(body io.Reader, defined definitions) (imports []keyring.Import
 			return nil, false, err
 		}
 		switch name := name.String(); name {
+		case "keys", "dry_run":
+			if slices.Contains(seen, name) {
+				return nil, false, badField(name, "stands there twice; write it once")
+			}
+			seen = append(seen, name)
+		}
+		switch name.String() {
 		case "keys":
 			imports, err = decodeEntries(dec, entries, defined)
 		case "dry_run":
@@ -152,22 +161,37 @@ func decodeEntries(dec *jsontext.Decoder, entries *entryReader, defined definiti
 			return nil, importTooLarge()
 		}
 		entries.left = maxEntry
-		var entry importEntry
-		if dec.PeekKind() == 'n' {
-			return nil, badField(fmt.Sprintf("keys[%d]", len(imports)), "must be an object, { … }")
-		}
-		if err := json.UnmarshalDecode(dec, &entry, strict); err != nil {
+		text, err := dec.ReadValue()
+		if err != nil {
 			return nil, err
 		}
-		in, err := entry.read(defined)
-		if err != nil {
-			return nil, atEntry(len(imports), err)
-		}
-		imports = append(imports, in)
+		imports = append(imports, readEntry(text, defined))
 	}
 	entries.left = maxEntry
 	_, err := dec.ReadToken() // the closing bracket
 	return imports, err
+}
+
+// readEntry reads one entry. A mistake goes into the result, to be listed with
+// those of the other entries.
+func readEntry(text jsontext.Value, defined definitions) (in keyring.Import) {
+	var entry importEntry
+	err := error(badField("", "must be an object, { … }"))
+	if text.Kind() == '{' {
+		if err = json.Unmarshal(text, &entry, strict); err != nil {
+			err = bodyError(err)
+		} else {
+			in, err = entry.read(defined)
+		}
+	}
+	var p *problem
+	if errors.As(err, &p) {
+		err = &keyring.InvalidError{Field: p.field, Reason: p.detail}
+	}
+	if err != nil {
+		return keyring.Import{Fault: err}
+	}
+	return in
 }
 
 // read checks one entry as far as HTTP is concerned.
@@ -197,15 +221,6 @@ func (e *importEntry) read(defined definitions) (keyring.Import, error) {
 		in.Digest = (*[32]byte)(digest)
 	}
 	return in, nil
-}
-
-func atEntry(i int, err error) error {
-	entry := fmt.Sprintf("keys[%d]", i)
-	var bad *keyring.InvalidError
-	if errors.As(err, &bad) {
-		return badField(entry+"."+bad.Field, "%s", bad.Reason)
-	}
-	return within(entry, err)
 }
 
 // entryReader refuses to read more than left bytes until left is set again, so

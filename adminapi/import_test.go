@@ -26,8 +26,8 @@ func TestImport(t *testing.T) {
 	s.do("GET", "keys/"+a.text("ids", 1), "").want(200).is(`"two"`, "name")
 	s.do("POST", "identify", `{"token":"another-legacy-token-0123456789"}`).want(200).is(`"`+a.text("ids", 1)+`"`, "key", "id")
 
-	s.do("POST", "import", `{"keys":[{"name":"new","token":"`+legacyToken+`0"},{"name":"taken","token":"`+legacyToken+`"}]}`).problem(409, "already-exists", "")
-	s.do("POST", "import", `{"dry_run":true,"keys":[{"name":"taken","token":"`+legacyToken+`"}]}`).problem(409, "already-exists", "")
+	s.do("POST", "import", `{"keys":[{"name":"new","token":"`+legacyToken+`0"},{"name":"taken","token":"`+legacyToken+`"}]}`).problem(409, "already-exists", "keys[1]")
+	s.do("POST", "import", `{"dry_run":true,"keys":[{"name":"taken","token":"`+legacyToken+`"}]}`).problem(409, "already-exists", "keys[0]")
 	s.do("POST", "identify", `{"token":"`+legacyToken+`0"}`).problem(404, "not-found", "") // whole or nothing
 	s.do("POST", "import", `{"keys":[{"name":"weak","token":"hunter2"}]}`).problem(400, "invalid-field", "keys[0].token")
 	s.do("POST", "import", `{"keys":[{"name":"weak","token":"hunter2","allow_weak":true}]}`).want(200)
@@ -49,6 +49,7 @@ func TestImportRefusals(t *testing.T) {
 		`{"keys":[` + good + `],"dry_run":null}`:                                                            "dry_run",
 		`{"dry_run":true,"keys":[` + good + `],"dry_run":false}`:                                            "dry_run",
 		`{"keys":[` + good + `],"keys":[]}`:                                                                 "keys",
+		`{"keys":[` + good + `],"dry_run":true,"dry_run":true}`:                                             "dry_run",
 		`{"keys":[` + good + `,{"name":"x","token":"` + legacyToken + `"}]}`:                                "keys[1].token",
 		`{"keys":[{"name":"x"}]}`:                                                                           "keys[0].token",
 		`{"keys":[{"name":"x","token":"` + legacyToken + `","sha256":"` + strings.Repeat("ab", 32) + `"}]}`: "keys[0].token",
@@ -69,6 +70,40 @@ func TestImportRefusals(t *testing.T) {
 	a := s.do("POST", "import", `{"keys":[{"name":"","token":"`+legacyToken+`"},`+good+`,{"name":"x","token":"short"},`+good+`]}`).problem(400, "invalid-field", "keys[0].name")
 	a.is(`"keys[0].name"`, "errors", 0, "field").is(`"keys[2].token"`, "errors", 1, "field").is(`"keys[3].token"`, "errors", 2, "field")
 	s.do("GET", "keys", "").want(200).is(`[]`, "keys")
+}
+
+// Mistakes of every kind are listed, the first of each entry, in their order.
+func TestImportListsAllMistakes(t *testing.T) {
+	s := newServer(t)
+	holder := s.do("POST", "import", `{"keys":[{"name":"x","token":"`+legacyToken+`"}]}`).want(200).text("ids", 0)
+	fresh := `,"token":"` + legacyToken + `9"`
+	entries := []struct{ text, field, reason string }{
+		{`{"name":"x","token":"` + legacyToken + `"}`, "keys[0]", "key " + holder},
+		{`{"name":"a"}`, "keys[1].token", "give the token"},
+		{`{"token":"ab c"}`, "keys[2].name", "missing"},
+		{`{"name":"z","sha256":"zz"}`, "keys[3].sha256", "64 hex digits"},
+		{`null`, "keys[4]", "an object"},
+		{`{"name":1` + fresh + `}`, "keys[5].name", "text in quotes"},
+		{`{"name":"x","scope":"y"` + fresh + `}`, "keys[6].scope", "scopes"},
+		{`{"name":"x","name":"y"` + fresh + `}`, "keys[7].name", "twice"},
+		{`{"name":"x","public_key":"y"}`, "keys[8].public_key", "PEM"},
+		{`{"name":"x"` + fresh + `,"allow":["10.0.0.1/8"]}`, "keys[9].allow[0]", "10.0.0.0/8"},
+		{`{"name":"x","org":"nobody"` + fresh + `}`, "keys[10].org", "no org"},
+	}
+	var list []string
+	for _, entry := range entries {
+		list = append(list, entry.text)
+	}
+	a := s.do("POST", "import", `{"keys":[`+strings.Join(list, ",")+`]}`).problem(400, "invalid-field", "keys[1].token")
+	if got := a.at("errors").([]any); len(got) != 10 {
+		t.Errorf("%d mistakes: %s", len(got), a.body)
+	}
+	for i, entry := range entries[:10] {
+		a.is(`"`+entry.field+`"`, "errors", i, "field")
+		if detail := a.text("errors", i, "detail"); !strings.Contains(detail, entry.reason) || strings.Contains(detail, "keys[") {
+			t.Errorf("%s: %q, want %q", entry.text, detail, entry.reason)
+		}
+	}
 }
 
 func TestBodyLimits(t *testing.T) {

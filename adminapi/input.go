@@ -3,6 +3,7 @@ package adminapi
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -55,8 +56,8 @@ type credentialInput struct {
 // rotateInput is the body of POST /keys/{id}/rotate.
 type rotateInput struct {
 	credentialInput
-	Overlap     member[text] `json:"overlap"`
-	EndWhenIdle member[text] `json:"end_when_idle"`
+	Overlap     member[timespan] `json:"overlap"`
+	EndWhenIdle member[timespan] `json:"end_when_idle"`
 }
 
 // orgInput is the body of PUT and PATCH /orgs/{org}.
@@ -154,7 +155,7 @@ func (in *credentialInput) issue(a app) (keyring.Issue, error) {
 func publicKey(t text) ([]byte, error) {
 	key, err := hmacsig.ParsePublicKey([]byte(t))
 	if err != nil {
-		return nil, badField("public_key", "must be a public key in PEM or as a JWK, ed25519 or ECDSA with P-256: %v", err)
+		return nil, badField("public_key", "%s; write a public key in PEM or as a JWK, ed25519 or ECDSA with P-256", strings.TrimPrefix(err.Error(), "hmacsig: "))
 	}
 	return key.PublicDER()
 }

@@ -69,6 +69,9 @@ func (t *instant) UnmarshalJSONFrom(dec *jsontext.Decoder) error {
 	if err := written.UnmarshalJSONFrom(dec); err != nil {
 		return misfit("must be a time in quotes such as \"2030-01-31T12:00:00Z\", or null for none")
 	}
+	if written == "" {
+		return misfit("must be a time such as \"2030-01-31T12:00:00Z\"; write null for none")
+	}
 	parsed, err := parseTime(string(written))
 	*t = instant(parsed)
 	return err

@@ -31,7 +31,7 @@ func (c *call) listKeys() error {
 	views := make([]keyView, len(keys))
 	for i, key := range keys {
 		views[i] = viewKey(key, now)
-		views[i].show(uses[i])
+		showUses(views[i].Credentials, uses[i])
 	}
 	c.write(http.StatusOK, "application/json", struct {
 		Keys []keyView `json:"keys"`
@@ -101,7 +101,7 @@ func (c *call) deleteKey() error {
 	if err := c.noBody(); err != nil {
 		return err
 	}
-	if err := c.confirmEnd(c.vars["id"], "the key", keyring.StateDeleted, nil); err != nil {
+	if _, err := c.forced(); err != nil { // scripts end keys with it; a revoked one has nobody to ask about
 		return err
 	}
 	key, err := c.keys.Delete(c.r.Context(), c.vars["id"], revision)
@@ -153,9 +153,14 @@ func (c *call) changeKey(change func(context.Context, string, uint64) (*keyring.
 
 // key answers with one key.
 func (c *call) key(key *keyring.Key) error {
+	return c.record(http.StatusOK, key.Revision, c.usedKey(key))
+}
+
+// usedKey is viewKey with the use of the key's credentials.
+func (c *call) usedKey(key *keyring.Key) keyView {
 	view := viewKey(key, time.Now())
-	view.show(c.lastUses(key)[0])
-	return c.record(http.StatusOK, key.Revision, view)
+	showUses(view.Credentials, c.lastUses(key)[0])
+	return view
 }
 
 // issued answers with a key whose newest credential was made just now, and with
@@ -164,8 +169,7 @@ func (c *call) key(key *keyring.Key) error {
 func (c *call) issued(status int, key *keyring.Key, numbered bool, secret keyring.Secret) error {
 	made := &key.Credentials[len(key.Credentials)-1]
 	c.tellKey(key, made.N)
-	view := issuedView{Key: viewKey(key, time.Now())}
-	view.Key.show(c.lastUses(key)[0])
+	view := issuedView{Key: c.usedKey(key)}
 	if numbered {
 		view.Credential = made.N
 	}

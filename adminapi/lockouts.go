@@ -41,10 +41,10 @@ func (c *call) findLockouts() error {
 
 // lockoutInput is the body of POST lockouts.
 type lockoutInput struct {
-	Address member[text] `json:"address"`
-	For     member[text] `json:"for"`
-	Reason  member[text] `json:"reason"`
-	Lockout member[text] `json:"lockout"`
+	Address member[text]     `json:"address"`
+	For     member[timespan] `json:"for"`
+	Reason  member[text]     `json:"reason"`
+	Lockout member[text]     `json:"lockout"`
 }
 
 // lockView is a lock as answers show it.

@@ -46,7 +46,8 @@ type credentialView struct {
 
 	LastUsedAt *string `json:"last_used_at"`
 	LastUsedIP *string `json:"last_used_ip"`
-	Requests   uint64  `json:"requests"`
+	Requests   uint64  `json:"requests"` // that proved it, refused ones too
+	Refused    uint64  `json:"refused"`
 }
 
 type rotationView struct {

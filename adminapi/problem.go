@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strings"
 	"unicode"
 	"unicode/utf8"
 
@@ -119,8 +120,9 @@ func (c *call) refuse(err error) {
 // problemOf is the one table from errors to answers.
 func problemOf(err error, conditional bool) *problem {
 	var (
-		p   *problem
-		bad *keyring.InvalidError
+		p     *problem
+		bad   *keyring.InvalidError
+		entry *keyring.EntryError
 	)
 	switch {
 	case errors.As(err, &p):
@@ -137,9 +139,9 @@ func problemOf(err error, conditional bool) *problem {
 	case errors.Is(err, keyring.ErrConflict):
 		p = refusal(conflict, "%s. Repeat the request.", sentence(err))
 	case errors.Is(err, keyring.ErrExists):
-		p = refusal(alreadyExists, "%s.", sentence(err))
-		if p.faults = faultsOf(err); p.faults != nil {
-			p.detail = p.faults[0].Detail + "."
+		if p = refusal(alreadyExists, "%s.", sentence(err)); errors.As(err, &entry) {
+			p = refusal(alreadyExists, "%s.", sentence(entry.Err))
+			p.field, p.faults = entry.Entry, faultsOf(err)
 		}
 	case errors.Is(err, keyring.ErrState):
 		p = refusal(wrongState, "%s.", sentence(err))
@@ -160,11 +162,23 @@ func problemOf(err error, conditional bool) *problem {
 	return p
 }
 
-// sentence writes an error's text as the beginning of a sentence.
+// sentence writes an error's text as the beginning of a sentence, see plainText.
 func sentence(err error) string {
-	text := err.Error()
+	text := plainText(err)
 	first, size := utf8.DecodeRuneInString(text)
 	return string(unicode.ToUpper(first)) + text[size:]
+}
+
+// plainText is an error's text without the sentinel at its end, which the
+// problem's title says: unless there is only a name in front of it.
+func plainText(err error) string {
+	text := err.Error()
+	for _, sentinel := range []error{keyring.ErrNotFound, keyring.ErrExists, keyring.ErrState} {
+		if rest, ok := strings.CutSuffix(text, ": "+sentinel.Error()); ok && strings.Contains(rest, " ") {
+			return rest
+		}
+	}
+	return text
 }
 
 // faultsOf takes an error of several apart; of a single one there is nothing
@@ -176,15 +190,18 @@ func faultsOf(err error) []fault {
 	}
 	var faults []fault
 	for _, e := range joined.Unwrap() {
-		var bad *keyring.InvalidError
-		if errors.As(e, &bad) {
+		var (
+			bad   *keyring.InvalidError
+			entry *keyring.EntryError
+		)
+		switch {
+		case errors.As(e, &bad):
 			faults = append(faults, fault{bad.Field, bad.Reason})
-			continue
-		}
-		if !errors.Is(e, keyring.ErrExists) {
+		case errors.As(e, &entry) && errors.Is(e, keyring.ErrExists):
+			faults = append(faults, fault{entry.Entry, plainText(entry.Err)})
+		default:
 			return nil // not about the body alone
 		}
-		faults = append(faults, fault{Detail: e.Error()})
 	}
 	return faults
 }

@@ -32,7 +32,7 @@ var routes = []route{
 	{method: http.MethodGet, path: "keys/{id}/credentials", serve: (*call).listCredentials},
 	{method: http.MethodPost, path: "keys/{id}/credentials", serve: (*call).addCredential, event: "api_key_credential_added"},
 	{method: http.MethodDelete, path: "keys/{id}/credentials/{n}", query: forceParam, serve: (*call).endCredential, event: "api_key_credential_ended"},
-	{method: http.MethodGet, path: "keys/{id}/usage", serve: (*call).keyUse, query: spanParams},
+	{method: http.MethodGet, path: "keys/{id}/usage", serve: (*call).keyUse, query: useParams},
 	{method: http.MethodGet, path: "keys/{id}/limits", serve: (*call).keyLimits},
 	{method: http.MethodGet, path: "keys/{id}/suggest", serve: (*call).suggest, query: sinceParams},
 	{method: http.MethodGet, path: "keys/{id}/calls", serve: (*call).keyCalls, query: callParams},
@@ -74,7 +74,7 @@ func findRoute(r *http.Request) (*route, map[string]string, error) {
 	for i, s := range segments {
 		decoded, err := url.PathUnescape(s)
 		if err != nil || decoded == "" || strings.Contains(decoded, "/") {
-			return nil, nil, errNoRoute
+			return nil, nil, noRoute(r)
 		}
 		segments[i] = decoded
 	}
@@ -96,7 +96,7 @@ func findRoute(r *http.Request) (*route, map[string]string, error) {
 		}
 	}
 	if allowed == nil {
-		return nil, nil, errNoRoute
+		return nil, nil, noRoute(r)
 	}
 	slices.Sort(allowed)
 	p := refusal(methodNotAllowed, "This resource answers %s.%s", strings.Join(allowed, ", "), methodHint(segments, method))
@@ -104,7 +104,9 @@ func findRoute(r *http.Request) (*route, map[string]string, error) {
 	return nil, nil, p
 }
 
-var errNoRoute = refusal(notFound, "There is no such resource. GET /api_keys/openapi.json lists them all.")
+func noRoute(r *http.Request) error {
+	return refusal(notFound, "There is no such resource. GET /api_keys/openapi.json lists them all.%s", pathHint(strings.TrimPrefix(r.URL.Path, root)))
+}
 
 func (rt *route) match(segments []string) (map[string]string, bool) {
 	pattern := strings.Split(rt.path, "/")

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"strconv"
 	"time"
 
 	"github.com/caddy-apikey/caddy-apikey/keyring"
@@ -19,15 +20,19 @@ const defaultUseSpan = 30 * 24 * time.Hour
 // maxPlacesShown bounds the addresses in one answer; the last used are shown.
 const maxPlacesShown = 1000
 
-var spanParams = []string{"since", "until"}
+var (
+	spanParams = []string{"since", "until"}
+	useParams  = append([]string{"credential"}, spanParams...)
+)
 
 // tallyView is a usage.Tally as answers show it.
 type tallyView struct {
 	Requests uint64            `json:"requests"`
 	Refused  uint64            `json:"refused"`
 	Observed uint64            `json:"would_refuse,omitzero"`
-	First    *string           `json:"first_used_at"`
+	First    *string           `json:"first_used_at"` // let in, as everywhere
 	Last     *string           `json:"last_used_at"`
+	Out      *string           `json:"last_refused_at"`
 	Statuses map[string]uint64 `json:"statuses,omitempty"`
 	Bytes    uint64            `json:"bytes"`
 }
@@ -137,9 +142,27 @@ func (c *call) useInSpan() (usage.Store, usage.Span, error) {
 	return store, s, err
 }
 
+// credentialOf reads the number of the credential that a query is about, 0 for
+// all.
+func credentialOf(query url.Values) (uint32, error) {
+	text := query.Get("credential")
+	if text == "" {
+		return 0, nil
+	}
+	n, err := strconv.ParseUint(text, 10, 32)
+	if err != nil || n == 0 || strconv.FormatUint(n, 10) != text {
+		return 0, refusal(invalidQuery, "credential is its number, as in \"credentials\" of the key: 1, 2 and so on.")
+	}
+	return uint32(n), nil
+}
+
 // keyUse answers GET keys/{id}/usage.
 func (c *call) keyUse() error {
 	key, err := c.keys.Key(c.r.Context(), c.vars["id"])
+	if err != nil {
+		return err
+	}
+	credential, err := credentialOf(c.r.URL.Query())
 	if err != nil {
 		return err
 	}
@@ -147,7 +170,9 @@ func (c *call) keyUse() error {
 	if err != nil {
 		return err
 	}
-	summary, err := usage.Summarize(c.r.Context(), store, usage.Query{Span: s, Key: key.ID}, nil)
+	summary, err := usage.Summarize(c.r.Context(), store, usage.Query{Span: s, Key: key.ID}, func(u *usage.Counter) bool {
+		return credential == 0 || u.Credential == credential
+	})
 	if err != nil {
 		return err
 	}
@@ -219,7 +244,7 @@ func viewRecord(ctx context.Context, store usage.Store, s usage.Span) (recordVie
 }
 
 func viewTally(t *usage.Tally) tallyView {
-	v := tallyView{Requests: t.Requests, Refused: t.Refused, Observed: t.Observed, First: viewLimit(t.First), Last: viewLimit(t.Last), Bytes: t.Bytes}
+	v := tallyView{Requests: t.Requests, Refused: t.Refused, Observed: t.Observed, First: viewLimit(t.FirstIn), Last: viewLimit(t.LastIn), Out: viewLimit(t.LastOut), Bytes: t.Bytes}
 	for i, n := range t.Statuses {
 		if n == 0 {
 			continue
@@ -254,13 +279,17 @@ func (c *call) lastUses(keys ...*keyring.Key) [][]usage.LastUse {
 	return uses
 }
 
-// show fills in what is known of a key's use.
-func (v *keyView) show(uses []usage.LastUse) {
-	for i := range v.Credentials {
+// showUses fills in what is known of the use of a key's credentials.
+func showUses(v []credentialView, uses []usage.LastUse) {
+	for i := range v {
 		for _, u := range uses {
-			if u.Credential == v.Credentials[i].N && u.Requests > 0 {
+			if u.Credential != v[i].N {
+				continue
+			}
+			v[i].Requests, v[i].Refused = u.Requests+u.Refused, u.Refused
+			if u.Requests > 0 {
 				place := u.Place.String()
-				v.Credentials[i].LastUsedAt, v.Credentials[i].LastUsedIP, v.Credentials[i].Requests = viewLimit(u.Last), &place, u.Requests
+				v[i].LastUsedAt, v[i].LastUsedIP = viewLimit(u.Last), &place
 			}
 		}
 	}

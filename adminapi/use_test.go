@@ -2,6 +2,8 @@ package adminapi
 
 import (
 	"bufio"
+	"encoding/json"
+	"fmt"
 	"net/http"
 	"net/netip"
 	"slices"
@@ -38,11 +40,15 @@ func TestKeyUse(t *testing.T) {
 	s.useKey(id, "2001:db8::1", refused)
 	s.useKey(id, "2001:db8::2", refused)
 	for path, wants := range map[string][]string{
-		"keys/" + id:                              {`"last_used_ip":"203.0.113.7"`, `"requests":3`},
+		"keys/" + id:                              {`"last_used_ip":"203.0.113.7"`, `"requests":5,"refused":2`},
 		"keys":                                    {`"last_used_ip":"203.0.113.7"`},
 		"keys/" + id + "/usage":                   {`"requests":5`, `"refused":2`, `"address":"2001:db8::/64"`, `"reason":"insufficient_scope"`, `"2xx":5`, `"rule":"read"`, `"bytes":500`},
 		"keys/" + id + "/usage?since=1h":          {`"requests":5`},
 		"keys/" + id + "/calls":                   {`"path":"/contacts"`, `"decision":"refused"`, `"duration_ms":3`, `"address":"2001:db8::2"`},
+		"keys/" + id + "/usage?credential=1":      {`"requests":5`},
+		"keys/" + id + "/usage?credential=2":      {`"requests":0`, `"credentials":[]`, `"addresses":[]`},
+		"keys/" + id + "/calls?credential=1":      {`"address":"203.0.113.7"`},
+		"keys/" + id + "/calls?credential=2":      {`"calls":[]`},
 		"keys/" + id + "/calls?status=4xx":        {`"calls":[]`},
 		"keys/" + id + "/calls?address=192.0.2.1": {`"calls":[]`},
 		"report?key=" + id:                        {`"requests":5`, `"name":"test"`},
@@ -61,6 +67,9 @@ func TestKeyUse(t *testing.T) {
 	for path, problem := range map[string]string{
 		"keys/" + id + "/usage?since=yesterday":     "2026",
 		"keys/" + id + "/usage?since=1h&until=2h":   "until is not after since",
+		"keys/" + id + "/usage?credential=0":        "credential is its number",
+		"keys/" + id + "/calls?credential=01":       "credential is its number",
+		"keys/" + id + "/calls?credential=x":        "credential is its number",
 		"keys/" + id + "/calls?status=9":            "403",
 		"keys/" + id + "/calls?address=x":           "address is an IP address",
 		"keys/" + id + "/calls?after=AAAA":          "next",
@@ -76,6 +85,44 @@ func TestKeyUse(t *testing.T) {
 		if got := s.do("GET", path, ""); got.status != 400 && got.status != 404 || !strings.Contains(string(got.body), problem) {
 			t.Errorf("%s: %d %s; want %q", path, got.status, got.body, problem)
 		}
+	}
+}
+
+// Every answer that shows a credential says the same of its use: what was
+// refused is counted, and is not what it was used for last.
+func TestOneMeaningOfUse(t *testing.T) {
+	s := newServer(t)
+	id, token := s.create("")
+	s.do("POST", "keys/"+id+"/credentials", "").want(201)
+	s.useKey(id, "203.0.113.7", func(*usage.Use) {})
+	time.Sleep(2 * time.Millisecond) // times are kept in milliseconds
+	s.useKey(id, "203.0.113.8", func(u *usage.Use) { u.Reason = usage.NumberOf("insufficient_scope") })
+	s.useKey(id, "203.0.113.8", func(u *usage.Use) {
+		u.Credential, u.Reason = 2, usage.NumberOf("insufficient_scope")
+	})
+	shown := s.do("GET", "keys/"+id, "").want(200)
+	listed := s.do("GET", "keys/"+id+"/credentials", "").want(200)
+	identified := s.do("POST", "identify", `{"token":"`+token+`"}`).want(200)
+	for i, want := range []struct{ requests, refused, ip string }{{"2", "1", `"203.0.113.7"`}, {"1", "1", "null"}} {
+		record := s.do("GET", fmt.Sprintf("keys/%s/usage?credential=%d", id, i+1), "").want(200)
+		last, err := json.Marshal(record.at("credentials", 0, "last_used_at"))
+		if err != nil || (string(last) == "null") != (want.ip == "null") || record.text("last_refused_at") == "" {
+			t.Errorf("credential %d: %s", i+1, record.body)
+		}
+		record.is(want.requests, "credentials", 0, "requests").is(want.refused, "credentials", 0, "refused")
+		for _, at := range []struct {
+			reply
+			path []any
+		}{{shown, nil}, {listed, nil}, {identified, []any{"key"}}} {
+			is := func(want, field string) { at.is(want, append(slices.Clip(at.path), "credentials", i, field)...) }
+			is(want.requests, "requests")
+			is(want.refused, "refused")
+			is(want.ip, "last_used_ip")
+			is(string(last), "last_used_at")
+		}
+	}
+	if in, out := shown.text("credentials", 0, "last_used_at"), s.do("GET", "keys/"+id+"/usage", "").text("last_refused_at"); in >= out {
+		t.Errorf("let in last at %s, refused last at %s", in, out)
 	}
 }
 
@@ -127,6 +174,35 @@ func TestEndingWhatIsUsedAsks(t *testing.T) {
 	s.do("GET", "keys/"+id, "").want(200)
 	s.do("GET", "keys/"+id+"/usage", "").want(503)
 	s.do("POST", "keys/"+id+"/revoke?force=true", "").want(200)
+}
+
+// Nobody is asked to confirm what is not possible, or ends nothing.
+func TestTheStateIsTheFirstAnswer(t *testing.T) {
+	s := newServer(t)
+	id, _ := s.create("")
+	path := "keys/" + id
+	use := func(credential uint32) {
+		s.useKey(id, "203.0.113.7", func(u *usage.Use) { u.Credential = credential })
+	}
+	state := func(a reply, want string) {
+		t.Helper()
+		if a.problem(409, "wrong-state", ""); !strings.Contains(a.text("detail"), want) {
+			t.Errorf("%s; want %q", a.body, want)
+		}
+	}
+	use(1)
+	state(s.do("DELETE", path, ""), "revoke it")
+	s.do("POST", path+"/rotate", "").want(200)
+	use(2)
+	state(s.do("POST", path+"/rotate", `{"overlap":"0s"}`), "A rotation is pending")
+	state(s.do("DELETE", path+"/credentials/2", ""), "cancel the rotation")
+	s.do("DELETE", path+"/credentials/1", "").problem(409, "recently-used", "")
+	s.do("DELETE", path+"/credentials/1?force=true", "").want(200)
+	s.do("DELETE", path+"/credentials/1", "").want(200) // ended already
+	s.do("POST", path+"/revoke?force=true", "").want(200)
+	state(s.do("POST", path+"/suspend", ""), "final")
+	state(s.do("POST", path+"/rotate", `{"overlap":"0s"}`), "final")
+	s.do("DELETE", path, "").want(204)
 }
 
 func TestSuggest(t *testing.T) {
@@ -189,7 +265,7 @@ func TestRegisterAndReportInCSV(t *testing.T) {
 	}
 	// What a key did is asked for when it is gone.
 	s.do("POST", "keys/"+id+"/revoke?force=true", "").want(200)
-	s.do("DELETE", "keys/"+id+"?force=true", "").want(204)
+	s.do("DELETE", "keys/"+id, "").want(204)
 	for _, query := range []string{"key=" + id, "org=acme"} {
 		if got := s.do("GET", "report?"+query, "").want(200); !strings.Contains(string(got.body), `"requests":1`) || !strings.Contains(string(got.body), `"state":"deleted"`) {
 			t.Errorf("%s: %s", query, got.body)

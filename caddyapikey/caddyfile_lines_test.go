@@ -93,6 +93,7 @@ func TestMistakesHaveALine(t *testing.T) {
 		{global, "tier gold {\nlimit 1/1s {\nburst 5\n}\n}", "limits have no block"},
 		{"{\nlockout {\n}\n}\nexample.com {\n%s}", "", "lockout belongs to a site"},
 		{"example.com {\nlockout {\n%s\n}\n}", "exempt 0.0.0.0/0", "would exempt everyone"},
+		{"example.com {\nlockout {\n%s\n}\n}", "lock 15", "write `lock 15m` for minutes, or `lock 15s` for seconds"},
 
 		// Matchers that never match.
 		{match, "api_key {\n}", "write at least one of tier, org, scope and tag, such as `api_key tier gold`, at Caddyfile:3"},

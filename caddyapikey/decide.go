@@ -16,7 +16,9 @@ type decision struct {
 	denied string     // what denies the address: a file, or "range"
 	failed *violation // the strict check that failed
 	scope  string     // the scope that is missing
+	lacks  []string   // what a signature leaves out
 
+	bare   bool // missingKey, because a key has no scheme in front of it
 	public bool
 	found  found
 	key    keyring.Proven // zero: no credential, or an unknown one

@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/caddy-apikey/caddy-apikey/keyring"
@@ -116,6 +117,13 @@ func authorization(h http.Header, scheme string) (string, extractResult) {
 		return "", extractUnusable
 	}
 	return credentials, extractOne
+}
+
+// lacksScheme reports whether a key stands in the Authorization header as it is,
+// where a Bearer one is looked for.
+func (h *Handler) lacksScheme(header http.Header) bool {
+	lines := header["Authorization"]
+	return len(lines) == 1 && keyring.HasForm(strings.TrimSpace(lines[0]), h.app.Prefix) && slices.Contains(h.From, Source{Kind: SourceBearer})
 }
 
 // basicPassword returns the password of HTTP Basic authentication (RFC 7617). Base64 that could be

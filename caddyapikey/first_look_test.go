@@ -46,7 +46,7 @@ func TestFirstLook(t *testing.T) {
 		{block, "require @read role reader", "a rule asks for scopes; a role is what a key holds"},
 		{block, "require @read @write", "one rule has one matcher: write one line for each"},
 		{block, "require /a /b contacts:read", "one rule has one matcher: write one line for each"},
-		{block, "require @read contacts:*", "wildcards belong to what a key is granted"},
+		{block, "require @read contacts:*", "a rule requires one definite scope, such as contacts:read"},
 		{block, `require @read ""`, "write it like contacts:read"},
 		{block, "require @read contacts::read", "write it like contacts:read"},
 		{block, "require @read " + token, "keys do not stand in the Caddyfile"},

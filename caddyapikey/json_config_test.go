@@ -92,7 +92,7 @@ func TestJSONIsNoLooserThanTheCaddyfile(t *testing.T) {
 		{app, `"roles":{"a":["x,y"]}`, "cannot stand in a scope"},
 		{app, `"roles":{"a":[]}`, "write at least one"},
 		{app, `"tiers":{"a b":{}}`, "only letters, digits"},
-		{app, `"tiers":{"gold":{"limits":["100/s"]}}`, "write 1s for a second"},
+		{app, `"tiers":{"gold":{"limits":["100/s"]}}`, "write 100/1s for a second"},
 		{app, `"master_key":["c2VjcmV0"]`, "not the key itself"},
 		{app, `"retain":{"usage":-1}`, "negative"},
 		{app, `"retain":{"audit":"6m"}`, "m are minutes"},

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -82,6 +83,10 @@ var (
 	deniedAddress  = &refusal{"denied_address", http.StatusForbidden, "Address denied", "Requests from this address are not served.", false}
 	unknownAddress = &refusal{"unknown_address", http.StatusForbidden, "Address unknown", "Some addresses are not served, and the request does not tell where it comes from.", false}
 )
+
+// missingScheme is how missingKey is told to whoever sent a key without its
+// scheme. Any text of a token's form gets it, so that it tells of none.
+var missingScheme = &refusal{missingKey.reason, missingKey.status, missingKey.title, "The Authorization header has a key, but no scheme in front of it. Write `Bearer ` in front of it, with the space.", false}
 
 // denies reports whether a refusal is about the address alone.
 func (why *refusal) denies() bool { return why == deniedAddress || why == unknownAddress }
@@ -173,6 +178,7 @@ func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, d *decision) er
 		}
 		return caddyhttp.HandlerError{StatusCode: d.why.status, Err: errors.New(d.why.reason)}
 	}
+	d.bare = d.why == missingKey && h.lacksScheme(r.Header)
 	body, err := d.problem()
 	if err != nil {
 		return caddyhttp.Error(http.StatusInternalServerError, err)
@@ -214,17 +220,21 @@ var plainProblems sync.Map // []byte by *refusal
 
 // problem returns the body of the answer.
 func (d *decision) problem() ([]byte, error) {
-	plain := d.failed == nil && d.scope == "" && d.why != overLimit
+	why := d.why
+	if d.bare {
+		why = missingScheme
+	}
+	plain := d.failed == nil && d.scope == "" && d.lacks == nil && why != overLimit
 	if plain {
-		if body, ok := plainProblems.Load(d.why); ok {
+		if body, ok := plainProblems.Load(why); ok {
 			return body.([]byte), nil
 		}
 	}
 	p := problem{
-		Type:   problemBase + d.why.reason,
-		Title:  d.why.title,
-		Status: d.why.status,
-		Detail: d.why.detail,
+		Type:   problemBase + why.reason,
+		Title:  why.title,
+		Status: why.status,
+		Detail: why.detail,
 		Scope:  d.scope,
 	}
 	if d.why == overLimit {
@@ -233,9 +243,12 @@ func (d *decision) problem() ([]byte, error) {
 	if d.failed != nil {
 		p.Check, p.Detail = d.failed.name, d.failed.detail
 	}
+	if d.lacks != nil {
+		p.Detail += " It lacks " + strings.Join(d.lacks, ", ") + "."
+	}
 	body, err := json.Marshal(p)
 	if err == nil && plain {
-		plainProblems.Store(d.why, body)
+		plainProblems.Store(why, body)
 	}
 	return body, err
 }

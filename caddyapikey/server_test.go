@@ -216,11 +216,49 @@ reverse_proxy {$UPSTREAM}`)
 	if up := r.Upstream.Last(); got.Status != 200 || !strings.Contains(up, "Cookie: a=b; c=d\r\n") || strings.Contains(up, token) {
 		t.Errorf("cookie: status %d\n%s", got.Status, up)
 	}
+	bare := r.Get("/", "Authorization: "+token) // where no Bearer is looked for
+	if wantAnswer(t, bare, 401, "missing_credential"); strings.Contains(string(bare.Body), "Bearer") {
+		t.Errorf("without a scheme: %s", bare.Body)
+	}
 	wantAnswer(t, r.Get("/", "Authorization: Bearer "+token), 401, "missing_credential")
 	wantAnswer(t, r.Get("/?api_key="+token+"&api_key="+token), 400, "several_credentials")
 	wantAnswer(t, r.Get("/?api%5fkey="+token), 400, "bad_request")
 	if !strings.Contains(r.Logs(), "keys in the query end up in logs") {
 		t.Error("no warning about keys in the query")
+	}
+}
+
+// A key without its scheme is told so, in the same words for every text that
+// looks like one: nothing is said about the key.
+func TestKeyWithoutScheme(t *testing.T) {
+	r := rig.New(t, "", guarded)
+	_, token := r.Create(`{"name":"x","scopes":["contacts:read"]}`)
+	last := "0"
+	if strings.HasSuffix(token, last) {
+		last = "1"
+	}
+	body := ""
+	for _, value := range []string{token, "ck_" + strings.Repeat("a", 49), token[:len(token)-1] + last} {
+		got := r.Get("/v1/contacts", "Authorization: "+value)
+		if wantAnswer(t, got, 401, "missing_credential"); body == "" {
+			body = string(got.Body)
+		}
+		if !strings.Contains(body, "Write `Bearer ` in front of it") || string(got.Body) != body {
+			t.Errorf("%s\nwant %s", got.Body, body)
+		}
+	}
+	for _, value := range []string{"ck_short", "Digest " + token, token + "," + token} {
+		if got := r.Get("/v1/contacts", "Authorization: "+value); got.Status != 401 || string(got.Body) == body || strings.Contains(string(got.Body), token) {
+			t.Errorf("%s", got.Body)
+		}
+	}
+	if strings.Contains(r.Logs(), token) {
+		t.Error("the key is in the log")
+	}
+	// What asks for no key goes on without.
+	r.Load("", "api_key {\noptional /news/*\nrequire /v1/* contacts:read\n}\nreverse_proxy {$UPSTREAM}")
+	if got := r.Get("/news/1", "Authorization: "+token); got.Status != 200 {
+		t.Errorf("optional: status %d", got.Status)
 	}
 }
 

@@ -1,6 +1,8 @@
 package caddyapikey
 
 import (
+	"strings"
+
 	"github.com/dustin/go-humanize"
 
 	"github.com/caddyserver/caddy/v2"
@@ -152,6 +154,9 @@ func durationArg(h httpcaddyfile.Helper, field *caddy.Duration) error {
 	}
 	d, err := caddy.ParseDuration(text)
 	if err != nil || d <= 0 {
+		if strings.Trim(text, "0123456789") == "" && strings.Trim(text, "0") != "" {
+			return h.Errf("%s: %q has no unit: write `%[1]s %[2]sm` for minutes, or `%[1]s %[2]ss` for seconds", option, text)
+		}
 		return h.Errf("%s: %q is not a duration such as 60s", option, text)
 	}
 	*field = caddy.Duration(d)

@@ -81,6 +81,7 @@ func (h *Handler) authenticateSigned(kr *keyring.Keyring, r *http.Request, d *de
 		if c := h.logger.Check(zap.DebugLevel, "a signature does not fit; this is what should have been signed"); c != nil {
 			c.Write(zap.String("claimed_key", shownKeyID(s.keyID())), zap.NamedError("why", failed), zap.String("base", s.base()))
 		}
+		d.lacks = hmacsig.Missing(failed)
 		return whySigned(failed)
 	}
 	d.key, d.signed = key, s

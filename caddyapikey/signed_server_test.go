@@ -231,6 +231,10 @@ func TestSignedRefusals(t *testing.T) {
 	unsigned := sign(t, s.hawk, get(), now)
 	unsigned.Method, unsigned.Body, unsigned.ContentLength = "GET", io.NopCloser(strings.NewReader("x")), 1
 	refused("a body added to a signed GET", unsigned, 401, "unsigned_body")
+	s.message.Policy = hmacsig.MessagePolicy{DigestOptional: true}
+	if thin := refused("a body left out", sign(t, s.message, post("/v1/export", "x"), now), 401, "signature_coverage"); !strings.Contains(string(thin.Body), "It lacks content-digest.") {
+		t.Errorf("a body left out: %s", thin.Body)
+	}
 	malformed := get()
 	malformed.Header.Set("Authorization", `Hawk id="x"`)
 	refused("malformed", malformed, 400, "malformed_signature")

@@ -53,7 +53,7 @@ func TestMessageCoverage(t *testing.T) {
 			if err != nil {
 				t.Errorf("%s: %v", input, err)
 			}
-		} else if want := c.missing + " missing"; !errors.Is(err, ErrCoverage) || !strings.HasSuffix(err.Error(), ": "+want) {
+		} else if want := c.missing + " missing"; !errors.Is(err, ErrCoverage) || !strings.HasSuffix(err.Error(), ": "+want) || strings.Join(Missing(err), ", ") != c.missing {
 			t.Errorf("%s: error %v, want %s", input, err, want)
 		}
 	}

@@ -1,6 +1,7 @@
 package hmacsig
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -100,7 +101,26 @@ func (p MessagePolicy) check(c *MessageClaim, hasBody bool) error {
 		missing = append(missing, "tag")
 	}
 	if missing != nil {
-		return fmt.Errorf("%w: %s missing", ErrCoverage, strings.Join(missing, ", "))
+		return &coverageError{missing}
+	}
+	return nil
+}
+
+// coverageError is the ErrCoverage of a policy.
+type coverageError struct{ missing []string }
+
+func (e *coverageError) Error() string {
+	return fmt.Sprintf("%v: %s missing", ErrCoverage, strings.Join(e.missing, ", "))
+}
+
+func (e *coverageError) Unwrap() error { return ErrCoverage }
+
+// Missing returns what the signature leaves out that a MessagePolicy asks for, if
+// err is its ErrCoverage: components, and the names of parameters. They are the
+// policy's own words, and none of the request's.
+func Missing(err error) []string {
+	if e := (*coverageError)(nil); errors.As(err, &e) {
+		return e.missing
 	}
 	return nil
 }
@@ -127,7 +147,9 @@ const MessageChallenge = "Signature"
 
 // AcceptSignature returns the value of an Accept-Signature field, RFC 9421
 // section 5, that asks for a signature which satisfies the policy. It cannot ask
-// for a nonce: the field can only say which one. The policy must be valid.
+// for a nonce or keyid of the signer's own: the values of these parameters are
+// those that the signer shall use (section 5.2), and without one they would not
+// be of the type that they must have. The policy must be valid.
 func (p MessagePolicy) AcceptSignature(hasBody bool) string {
 	m := p.input(hasBody)
 	m.params = []sfParam{{"created", sfValue{kind: sfBoolean, number: 1}}}

@@ -33,7 +33,7 @@ func ParsePublicKey(text []byte) (Key, error) {
 	block, rest := pem.Decode(text)
 	switch {
 	case block == nil || !bytes.HasPrefix(text, []byte("-----BEGIN ")):
-		return Key{}, errors.New("hmacsig: a public key must be PEM or a JWK")
+		return Key{}, errors.New("hmacsig: this is neither PEM nor a JWK")
 	case block.Type != "PUBLIC KEY":
 		return Key{}, errors.New("hmacsig: the PEM must be of the type PUBLIC KEY; never hand over a private key")
 	case len(block.Headers) > 0 || len(bytes.TrimSpace(rest)) > 0:

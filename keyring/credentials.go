@@ -139,7 +139,7 @@ func (k *Keyring) EndCredential(ctx context.Context, id string, ifRevision uint6
 	return k.change(ctx, actionEndCredential, id, ifRevision, func(key *Key, now time.Time) error {
 		c := key.Credential(n)
 		if c == nil {
-			return fmt.Errorf("credential %d of key %s: %w", n, id, ErrNotFound)
+			return fmt.Errorf("key %s has no credential %d: %w", id, n, ErrNotFound)
 		}
 		if key.RotationPending(now) && n == key.Rotation.New {
 			// The old ones would die at the end of the overlap with nothing

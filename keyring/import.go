@@ -20,6 +20,10 @@ type Import struct {
 	PublicKey []byte  // PKIX in DER
 	Sealer    *Sealer // seals the shared secret
 	AllowWeak bool    // take a token under MinTokenBits
+
+	// Fault is what was wrong with the entry before it came here, nil for
+	// nothing. It is reported with the others, and the rest does not matter.
+	Fault error
 }
 
 // Import stores keys with credentials made elsewhere, all or none. Every fault is
@@ -36,7 +40,10 @@ func (k *Keyring) Import(ctx context.Context, imports []Import, prefix string, d
 	orgs := make(map[string]error)
 	now := k.clock.time()
 	for i := range imports {
-		key, err := k.importKey(ctx, &imports[i], prefix, orgs)
+		key, err := (*Key)(nil), imports[i].Fault
+		if err == nil {
+			key, err = k.importKey(ctx, &imports[i], prefix, orgs)
+		}
 		if err == nil {
 			digest := key.Credentials[0].Digest
 			if first, twice := entryOf[digest]; twice {
@@ -164,11 +171,27 @@ func (k *Keyring) unused(ctx context.Context, digest [32]byte) error {
 	return fmt.Errorf("key %s has, or had, this token or secret: %w", holder.ID, ErrExists)
 }
 
+// EntryError is an error about an entry of an import that is not a mistake in one
+// of its fields; those are InvalidErrors.
+type EntryError struct {
+	Entry string // as the management API names it, e.g. "keys[2]"
+	Err   error
+}
+
+func (e *EntryError) Error() string { return e.Entry + ": " + e.Err.Error() }
+
+// Unwrap implements errors.Is and errors.As.
+func (e *EntryError) Unwrap() error { return e.Err }
+
 // atEntry names the entry of an import that an error is about.
 func atEntry(i int, err error) error {
+	entry := fmt.Sprintf("keys[%d]", i)
 	var bad *InvalidError
-	if errors.As(err, &bad) {
-		return invalid(fmt.Sprintf("keys[%d].%s", i, bad.Field), "%s", bad.Reason)
+	switch {
+	case !errors.As(err, &bad):
+		return &EntryError{entry, err}
+	case bad.Field != "":
+		entry += "." + bad.Field
 	}
-	return fmt.Errorf("keys[%d]: %w", i, err)
+	return invalid(entry, "%s", bad.Reason)
 }

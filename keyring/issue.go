@@ -2,6 +2,7 @@ package keyring
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/caddy-apikey/caddy-apikey/hmacsig"
@@ -107,7 +108,7 @@ func fillPublicKey(c *Credential, in Issue) error {
 	}
 	key, err := hmacsig.ParsePublicKeyDER(in.PublicKey)
 	if err != nil {
-		return invalid("public_key", "%v", err)
+		return invalid("public_key", "%s", strings.TrimPrefix(err.Error(), "hmacsig: "))
 	}
 	c.Kind, c.PublicKey, c.Hint = KindPublicKey, in.PublicKey, "sha256:"+key.Fingerprint()[:16]
 	return nil

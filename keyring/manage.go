@@ -33,7 +33,7 @@ func (k *Keyring) Create(ctx context.Context, spec Key, issue Issue) (*Key, Secr
 	}
 	secret, err := k.issue(key, issue, now)
 	if err != nil {
-		return nil, Secret{}, err
+		return nil, Secret{}, inCredential(err)
 	}
 	if err := key.checkSigning(now); err != nil {
 		return nil, Secret{}, err
@@ -42,6 +42,16 @@ func (k *Keyring) Create(ctx context.Context, spec Key, issue Issue) (*Key, Secr
 		return nil, Secret{}, err
 	}
 	return key, secret, nil
+}
+
+// inCredential names the field of a new key's credential that an error is about
+// as the management API does. That signing is off is about the key.
+func inCredential(err error) error {
+	var bad *InvalidError
+	if errors.As(err, &bad) && bad.Field != "signing" {
+		return invalid("credential."+bad.Field, "%s", bad.Reason)
+	}
+	return err
 }
 
 // newKey checks spec and sets the fields that the keyring owns.

@@ -135,7 +135,7 @@ func validateScope(scope string, wildcards bool) error {
 			return invalid("scope", "%q has an empty segment; %s", scope, example)
 		case segment == "*" && wildcards:
 		case segment == "*":
-			return invalid("scope", "%q has a wildcard, but a rule requires one definite scope; wildcards belong to what a key is granted", scope)
+			return invalid("scope", "%q has a wildcard, but a rule requires one definite scope, such as contacts:read: name what the request does; wildcards belong to what a key is granted", scope)
 		case strings.Contains(segment, "*"):
 			return invalid("scope", "%q: a * stands for a whole segment, as in contacts:*", scope)
 		default:

@@ -137,6 +137,10 @@ func isAlnum(c byte) bool {
 	return c-'0' < 10 || c-'a' < 26 || c-'A' < 26
 }
 
+// HasForm reports whether text has the length and characters of a token with
+// this prefix. Its checksum does not matter, and so nothing of the token is told.
+func HasForm(text, prefix string) bool { return formOf(text, prefix) != foreignForm }
+
 // IsToken reports whether text is a well-formed token with this prefix and a
 // right checksum.
 func IsToken(text, prefix string) bool { return formOf(text, prefix) == ownForm }

@@ -79,7 +79,10 @@ func Parse(text string) (Limit, error) {
 	}
 	l := Limit{Amount: amount}
 	if l.Span, ok = parseSpan(window); !ok {
-		return Limit{}, spanError(window, form)
+		if err != nil {
+			digits = "100" // too large to be repeated
+		}
+		return Limit{}, spanError(digits, window, form)
 	}
 	if err != nil || amount > l.max() {
 		return Limit{}, fmt.Errorf("the amount may be at most %d in a %s", l.max(), l.kind())
@@ -135,22 +138,22 @@ func parseSpan(text string) (Span, bool) {
 	return Span(seconds), true
 }
 
-func spanError(text, form string) error {
+func spanError(amount, text, form string) error {
 	switch {
 	case text == "s" || text == "sec" || text == "second":
-		return fmt.Errorf("write 1s for a second")
+		return fmt.Errorf("write %s/1s for a second", amount)
 	case text == "min" || text == "minute":
-		return fmt.Errorf("write 1m for a minute")
+		return fmt.Errorf("write %s/1m for a minute", amount)
 	case text == "m":
-		return fmt.Errorf("write 1m for a minute, or month for a calendar month")
+		return fmt.Errorf("write %s/1m for a minute, or %[1]s/month for a calendar month", amount)
 	case text == "h" || text == "hour":
-		return fmt.Errorf("write 1h for an hour")
+		return fmt.Errorf("write %s/1h for an hour", amount)
 	case strings.HasSuffix(text, "d"):
-		return fmt.Errorf("write 24h for any 24 hours, or day for a calendar day in UTC")
+		return fmt.Errorf("write %s/24h for any 24 hours, or %[1]s/day for a calendar day in UTC", amount)
 	case strings.HasSuffix(text, "ms"):
 		return fmt.Errorf("the shortest window is 1s")
 	case text == "days", text == "months":
-		return fmt.Errorf("write day or month, for one of them")
+		return fmt.Errorf("write %s/%s, for one of them", amount, strings.TrimSuffix(text, "s"))
 	}
 	return fmt.Errorf("a window is 1s to %dh, in h, m and s; %s", int(MaxWindow.Hours()), form)
 }

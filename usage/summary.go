@@ -17,6 +17,9 @@ type Tally struct {
 	Bytes    uint64
 	First    time.Time
 	Last     time.Time
+	FirstIn  time.Time // of those that were let in
+	LastIn   time.Time
+	LastOut  time.Time // of those that were refused
 }
 
 // Add adds a counter.
@@ -33,15 +36,20 @@ func (t *Tally) Add(c *Counter) {
 		t.Statuses[i] += n
 	}
 	t.Bytes += c.Bytes
-	t.widen(c.First, c.Last)
+	widen(&t.First, &t.Last, c)
+	if c.Reason == "" || c.Observed {
+		widen(&t.FirstIn, &t.LastIn, c)
+	} else if c.Last.After(t.LastOut) {
+		t.LastOut = c.Last
+	}
 }
 
-func (t *Tally) widen(first, last time.Time) {
-	if !first.IsZero() && (t.First.IsZero() || first.Before(t.First)) {
-		t.First = first
+func widen(first, last *time.Time, c *Counter) {
+	if !c.First.IsZero() && (first.IsZero() || c.First.Before(*first)) {
+		*first = c.First
 	}
-	if last.After(t.Last) {
-		t.Last = last
+	if c.Last.After(*last) {
+		*last = c.Last
 	}
 }
 

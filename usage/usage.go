@@ -216,19 +216,20 @@ const CallCursorLen = 12
 
 // CallQuery chooses calls of one key, newest first.
 type CallQuery struct {
-	Key    string
-	Before string // a cursor that Calls returned
-	Limit  int
-	Since  time.Time
-	Place  *Place
-	Status int // 404, or 4 for 4xx; 0: any
+	Key        string
+	Before     string // a cursor that Calls returned
+	Limit      int
+	Since      time.Time
+	Credential uint32 // 0: any
+	Place      *Place
+	Status     int // 404, or 4 for 4xx; 0: any
 }
 
 // Matches reports whether a call of the key is among those that q chooses, page
 // and key aside.
 func (q *CallQuery) Matches(c *Call) bool {
 	return !c.Time.Before(q.Since) && (q.Place == nil || PlaceOf(c.Addr) == *q.Place) &&
-		(q.Status == 0 || c.Status == q.Status || c.Status/100 == q.Status)
+		(q.Credential == 0 || c.Credential == q.Credential) && (q.Status == 0 || c.Status == q.Status || c.Status/100 == q.Status)
 }
 
 // Keep is how much a store keeps.

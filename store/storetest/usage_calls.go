@@ -17,6 +17,7 @@ func (u *usageTest) calls() {
 		}
 	}
 	same := call(useKey(1), 3) // at the same moment as another one
+	same.Credential = 2
 	same.Reason, same.Observed, same.Status = "no_rule", true, 500
 	u.add(usage.Batch{Calls: []usage.Call{call(useKey(1), 1), call(useKey(1), 2), call(useKey(1), 3), same, call(useKey(2), 1)}})
 	u.add(usage.Batch{Calls: []usage.Call{call(useKey(1), 4), call(useKey(1), 5)}})
@@ -54,6 +55,7 @@ func (u *usageTest) calls() {
 		q    usage.CallQuery
 		want int
 	}{
+		"a credential": {usage.CallQuery{Credential: 2}, 1},
 		"one status":   {usage.CallQuery{Status: 204}, 1},
 		"a class":      {usage.CallQuery{Status: 5}, 1},
 		"a place":      {usage.CallQuery{Place: &addr}, 2},
