@@ -4,8 +4,6 @@ import (
 	"errors"
 	"net/http"
 	"slices"
-
-	"github.com/caddy-apikey/caddy-apikey/keyring"
 )
 
 // healthView is the answer of GET health.
@@ -34,9 +32,7 @@ func (c *call) health() error {
 		return err
 	default:
 		for _, fault := range slices.Concat(c.keys.Health(), c.app.Faults()) {
-			if fault.Reason == keyring.FaultTrail {
-				// For somebody to look into; a load balancer must not turn away from a
-				// server that serves, for as long as the trail is kept.
+			if fault.Note {
 				v.Notes = append(v.Notes, faultView{fault.Reason, fault.Detail})
 				continue
 			}

@@ -6,6 +6,8 @@ import "time"
 const (
 	ActionCall    = "call"
 	ActionOutcome = "call.outcome"
+
+	ActionSuppressed = "call.suppressed"
 )
 
 // What was decided about a call.
@@ -63,4 +65,18 @@ type Outcome struct {
 func (o Outcome) Draft(at time.Time) Draft {
 	o.Action = ActionOutcome
 	return Draft{Time: at, Payload: marshal(o)}
+}
+
+// Suppression is the payload of an entry about refused calls that have no entry,
+// and that no later entry of their kind tells of: too many kinds came at once.
+type Suppression struct {
+	Action     string `json:"action"`
+	Actor      string `json:"actor"`
+	Suppressed uint64 `json:"suppressed"`
+}
+
+// Draft returns the entry of a suppression.
+func (s Suppression) Draft(at time.Time) Draft {
+	s.Action, s.Actor = ActionSuppressed, Server
+	return Draft{Time: at, Payload: marshal(s)}
 }

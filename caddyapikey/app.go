@@ -82,6 +82,10 @@ type App struct {
 	tiers  map[string]tierLimits
 	logger *zap.Logger
 
+	// Tiers with limits that an earlier configuration of this process defined, and
+	// this one does not, though keys or orgs name them.
+	lostTiers atomic.Pointer[map[string]bool]
+
 	announcer   *announcer
 	generation  atomic.Uint64 // which of the configurations that were started
 	keysInQuery atomic.Bool   // a handler reads keys from the query

@@ -12,7 +12,8 @@ import (
 )
 
 // Start opens the store and reads the keys, unless Provision found them in
-// memory, and warns of logs that would show keys, and of limits without one.
+// memory, and warns of logs that would show keys, of limits without one, and of
+// tiers without limits.
 func (a *App) Start() error {
 	if err := a.open(); err != nil {
 		return err
@@ -35,6 +36,7 @@ func (a *App) Start() error {
 	a.checkLogs()
 	a.checkZones()
 	a.checkOrder()
+	a.checkTiers(activeApp())
 	return nil
 }
 
@@ -100,5 +102,6 @@ func (a *App) Cleanup() error {
 		return released
 	}
 	a.held = false
+	a.endTrail()
 	return errors.Join(released, a.releaseRings(), a.releaseAuditLog(), a.releaseUseRecord(), a.releaseLimits(), releaseKeyring(a.store))
 }

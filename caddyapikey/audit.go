@@ -184,35 +184,3 @@ func (h *Handler) closeAudit(r *http.Request, d *decision, a *account, enforced 
 	}
 	auditMetrics.lost.Inc()
 }
-
-// refusedCall is a kind of refusals that has one entry in the trail in a while.
-type refusedCall struct {
-	key string
-	why *refusal
-}
-
-// refusedCalls bounds what callers who may not do something can write by trying.
-// All of their tries are counted in the record of use.
-var refusedCalls = pacer[refusedCall]{pause: time.Minute, most: 1024}
-
-// auditRefusal records a call that was not served, or that was in mode observe
-// though it could not be recorded before.
-func (h *Handler) auditRefusal(r *http.Request, d *decision, a *account, enforced bool) {
-	if a.use == nil || a.use.trail == nil || d.why == nil {
-		return
-	}
-	now := time.Now()
-	suppressed, ok := refusedCalls.admit(refusedCall{d.key.ID(), d.why}, now)
-	if !ok {
-		return
-	}
-	c := &auditedCall{use: a.use, request: a.call.RequestID, began: a.call.Began}
-	entry := h.callEntry(r, d, c)
-	entry.Suppressed = suppressed
-	if !enforced {
-		entry.Decision = audit.Observed
-	}
-	if !a.use.trail.Outcome(entry.Draft(now, h.callDetails(r, d, c))) {
-		auditMetrics.lost.Inc()
-	}
-}

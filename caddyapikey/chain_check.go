@@ -53,6 +53,24 @@ func hostsBeing(server *caddyhttp.Server) []string {
 	return nil
 }
 
+// siteBeing names the site that is being provisioned, by its hosts or else by
+// where its server listens.
+func siteBeing(ctx caddy.Context) string {
+	const most = 3
+	server, _ := ctx.Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server)
+	what, names := "site", hostsBeing(server)
+	if len(names) == 0 && server != nil {
+		what, names = "the server on", server.Listen
+	}
+	switch {
+	case len(names) == 0:
+		return "a server"
+	case len(names) > most:
+		return fmt.Sprintf("%s %s and %d more", what, strings.Join(names[:most], ", "), len(names)-most)
+	}
+	return what + " " + strings.Join(names, ", ")
+}
+
 // listOf returns the module whose list of routes a handler stands in, nil if it
 // is not known.
 func listOf(ctx caddy.Context, h *Handler) caddy.Module {

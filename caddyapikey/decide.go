@@ -100,7 +100,7 @@ func (h *Handler) decide(r *http.Request, d *decision) {
 		}
 		return
 	}
-	if d.why = admit(r, d); d.why != nil {
+	if d.why = admit(kr, r, d); d.why != nil {
 		return
 	}
 	if !policy.granting {
@@ -111,13 +111,13 @@ func (h *Handler) decide(r *http.Request, d *decision) {
 }
 
 // admit checks from where the key may be used.
-func admit(r *http.Request, d *decision) *refusal {
+func admit(kr *keyring.Keyring, r *http.Request, d *decision) *refusal {
 	switch {
 	case !d.key.AllowsAddr(d.client(r)):
 		return wrongAddress
 	case !d.key.AllowsOrigin(firstLine(r.Header["Origin"])):
 		return wrongOrigin
-	case d.key.IsBoundToCert() && !d.key.AllowsCert(clientCert(r)):
+	case d.key.IsBoundToCert() && !d.key.AllowsCert(clientCert(r, kr.Now())):
 		return wrongCert
 	}
 	return nil

@@ -145,5 +145,5 @@ const timeOfList = "2006-01-02T15:04:05Z"
 
 // Faults returns what is wrong beside the keys.
 func (a *App) Faults() []keyring.Fault {
-	return slices.Concat(a.useFaults(), a.limitFaults(), a.denyFaults())
+	return slices.Concat(a.useFaults(), a.limitFaults(), a.denyFaults(), a.tierFaults())
 }

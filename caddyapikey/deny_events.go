@@ -32,7 +32,7 @@ func (f *denyFile) tellReplaced(before, now denylist.Status, took time.Duration)
 
 func (f *denyFile) tellFailed(now denylist.Status) {
 	denyMetrics.failures.WithLabelValues(denyLabels.of(f.Path())).Inc()
-	f.log().Error("the file of the deny list is not good; the list of before stays in force", zap.String("file", f.Path()),
+	f.log().Error("the file of the deny list is not good; the previous list stays in force", zap.String("file", f.Path()),
 		zap.Error(now.Fault), zap.Int("entries", now.Entries), zap.Time("loaded", now.LoadedAt))
 	emitOfList(eventDenyFailed, map[string]any{"file": f.Path(), "error": now.Fault.Error(), "entries": now.Entries, "loaded_at": now.LoadedAt.UTC().Format(timeOfList)})
 }

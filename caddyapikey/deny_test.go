@@ -196,7 +196,7 @@ func TestDenyListReplaced(t *testing.T) {
 	if valueOf(families, "caddy_api_keys_degraded", "reason", "deny_list_stale") != 1 {
 		t.Error("not degraded")
 	}
-	if n := strings.Count(r.Logs(), "the list of before stays in force"); n != 2 {
+	if n := strings.Count(r.Logs(), "the previous list stays in force"); n != 2 {
 		t.Errorf("%d errors in the log", n)
 	}
 	denyList(t, path, "203.0.113.9\n")

@@ -13,6 +13,8 @@ type pacer[K comparable] struct {
 	mu    sync.Mutex
 	kinds map[K]*told
 	sweep time.Time // when to look for old ones again
+
+	untold uint64 // of kinds that found no room, and suppressed ones of those that were forgotten
 }
 
 type told struct {
@@ -34,6 +36,7 @@ func (l *pacer[K]) admit(kind K, now time.Time) (suppressed uint64, ok bool) {
 	if before != nil {
 		suppressed = before.suppressed
 	} else if len(l.kinds) >= l.most && !l.makeRoom(now) {
+		l.untold++
 		return 0, false
 	}
 	if l.kinds == nil {
@@ -52,8 +55,31 @@ func (l *pacer[K]) makeRoom(now time.Time) bool {
 	l.sweep = now.Add(time.Second)
 	for kind, last := range l.kinds {
 		if now.Sub(last.at) >= l.pause {
+			l.untold += last.suppressed
 			delete(l.kinds, kind)
 		}
 	}
 	return len(l.kinds) < l.most
+}
+
+// takeUntold returns how many were not told that no later one of their kind will
+// tell of; with all, also how many one would, and forgets the kinds.
+func (l *pacer[K]) takeUntold(all bool) (n uint64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	n, l.untold = l.untold, 0
+	if all {
+		for _, last := range l.kinds {
+			n += last.suppressed
+		}
+		clear(l.kinds)
+	}
+	return n
+}
+
+// giveBack counts what takeUntold returned and could not be told.
+func (l *pacer[K]) giveBack(n uint64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.untold += n
 }

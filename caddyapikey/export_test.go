@@ -7,3 +7,6 @@ func ForgetAuditDown() {
 	defer auditDownEvents.mu.Unlock()
 	clear(auditDownEvents.kinds)
 }
+
+// ForgetRefusals has every refusal of a key told anew.
+func ForgetRefusals() { refusalEvents.takeUntold(true) }

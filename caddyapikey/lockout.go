@@ -104,7 +104,7 @@ func (h *Lockout) Provision(ctx caddy.Context) error {
 	if err != nil {
 		return err
 	}
-	h.state, err = app.(*Lockouts).use(h.Name, settings)
+	h.state, err = app.(*Lockouts).use(h.Name, settings, siteBeing(ctx))
 	h.self = []*Lockout{h}
 	return err
 }

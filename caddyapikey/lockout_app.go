@@ -63,16 +63,16 @@ func checkLockoutName(name string) error {
 	return nil
 }
 
-// use returns the state for a handler. Handlers of one name must agree: which
+// use returns the state for a handler of a site. Handlers of one name must agree: which
 // of them sees a request should not decide what it leads to.
-func (a *Lockouts) use(name string, settings lockoutSettings) (*lockoutState, error) {
+func (a *Lockouts) use(name string, settings lockoutSettings, site string) (*lockoutState, error) {
 	if s := a.states[name]; s != nil {
 		if !s.settings.equal(settings) {
-			return nil, fmt.Errorf("two lockouts are named %s and have different options; give one of them another name, or both the same options", name)
+			return nil, fmt.Errorf("two lockouts are named %s and have different options, one in %s, one in %s; give one of them another name, or both the same options", name, s.site, site)
 		}
 		return s, nil
 	}
-	s := &lockoutState{app: a, name: name, settings: settings, counts: newLockoutCounts(name, settings.policy.Rules)}
+	s := &lockoutState{app: a, name: name, site: site, settings: settings, counts: newLockoutCounts(name, settings.policy.Rules)}
 	a.states[name] = s
 	return s, nil
 }

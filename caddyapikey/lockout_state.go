@@ -33,6 +33,7 @@ func (s lockoutSettings) equal(other lockoutSettings) bool {
 type lockoutState struct {
 	app      *Lockouts
 	name     string
+	site     string // of the first handler
 	settings lockoutSettings
 	counts   *lockoutCounts
 	warned   atomic.Bool // of a proxy

@@ -154,7 +154,7 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 		out <- prometheus.MustNewConstMetric(c.unwatched, prometheus.CounterValue, float64(u.watch.Forgotten()))
 		auditMetrics.collectRecord(out, u)
 	}
-	for _, reason := range append(slices.Clip(keyring.FaultReasons), faultUse, faultAudit, faultQuotas, faultDeny) {
+	for _, reason := range append(slices.Clip(keyring.FaultReasons), faultUse, faultAudit, faultQuotas, faultDeny, faultTiers) {
 		gauge(c.degraded, now[reason], reason)
 	}
 }

@@ -175,7 +175,7 @@ func (h *Handler) renew(kr *keyring.Keyring, r *http.Request, d *decision) *refu
 		return why
 	}
 	d.key, d.filled = key, nil
-	if why := admit(r, d); why != nil {
+	if why := admit(kr, r, d); why != nil {
 		return why
 	}
 	return h.authorize(r, d)

@@ -22,9 +22,10 @@ const (
 )
 
 const (
-	idleCheck   = time.Minute    // how often rotations are looked at that end by themselves
-	purgeCheck  = time.Hour      // how often old records are removed
-	noticeCheck = 24 * time.Hour // how often keys are looked at that will end, or are not used
+	idleCheck       = time.Minute    // how often rotations are looked at that end by themselves
+	suppressedCheck = time.Minute    // how often refusals without an entry are counted in one
+	purgeCheck      = time.Hour      // how often old records are removed
+	noticeCheck     = 24 * time.Hour // how often keys are looked at that will end, or are not used
 
 	// firstNotice is when that is done first after a start.
 	firstNotice = time.Minute
@@ -44,6 +45,7 @@ func (a *App) startSteward() *steward {
 	ctx, cancel := context.WithCancel(audit.WithOrigin(context.Background(), audit.Origin{Actor: audit.Server}))
 	s := &steward{app: a, stop: cancel}
 	s.every(ctx, idleCheck, idleCheck, s.endIdle)
+	s.every(ctx, suppressedCheck, suppressedCheck, s.tellSuppressed)
 	s.every(ctx, purgeCheck, purgeCheck, s.purge)
 	if a.Anomaly != nil {
 		s.every(ctx, anomalyCheck, anomalyCheck, s.anomalies)
@@ -141,8 +143,8 @@ func (s *steward) endIdleOf(ctx context.Context, kr *keyring.Keyring, id string)
 }
 
 func (s *steward) purge(ctx context.Context) {
-	u := s.app.use.Load()
-	if u == nil {
+	u, now := s.app.use.Load(), time.Now()
+	if u == nil || !u.mayPurge(now) {
 		return
 	}
 	if err := u.store.Purge(ctx); err != nil && ctx.Err() == nil {
@@ -151,7 +153,7 @@ func (s *steward) purge(ctx context.Context) {
 	if u.trail == nil {
 		return
 	}
-	if err := u.trail.PurgeTrail(ctx, time.Now().Add(-time.Duration(s.app.Retain.Audit))); err != nil && ctx.Err() == nil {
+	if err := u.trail.PurgeTrail(ctx, now.Add(-time.Duration(s.app.Retain.Audit))); err != nil && ctx.Err() == nil {
 		s.app.logger.Error("old entries of the trail of calls were not removed", zap.Error(err))
 	}
 }

@@ -31,12 +31,21 @@ func (s *steward) verifyTrail(ctx context.Context) {
 }
 
 // purgeTrail removes management actions that are older than is to be kept.
+// Without a record of use nobody knows how far the clock can be trusted, and
+// they stay.
 func (s *steward) purgeTrail(ctx context.Context) {
-	kr := s.app.Keyring()
-	if kr == nil {
+	kr, u, now := s.app.Keyring(), s.app.use.Load(), time.Now()
+	if kr == nil || u == nil || !u.mayPurge(now) {
 		return
 	}
-	if err := kr.Trail().PurgeTrail(ctx, time.Now().Add(-time.Duration(s.app.Retain.Audit))); err != nil && ctx.Err() == nil {
+	if err := kr.Trail().PurgeTrail(ctx, now.Add(-time.Duration(s.app.Retain.Audit))); err != nil && ctx.Err() == nil {
 		s.app.logger.Error("old entries of the trail of management actions were not removed", zap.Error(err))
+	}
+}
+
+// tellSuppressed has the trail of calls tell of refusals that have no entry.
+func (s *steward) tellSuppressed(context.Context) {
+	if u := s.app.use.Load(); u != nil {
+		u.tellSuppressed(false)
 	}
 }

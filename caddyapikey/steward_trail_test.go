@@ -2,6 +2,7 @@ package caddyapikey
 
 import (
 	"context"
+	"fmt"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -34,7 +35,7 @@ func stewarded(t *testing.T, path string, retain time.Duration) *App {
 	if err != nil {
 		t.Fatal(err)
 	}
-	u := &useRecord{store: ledger, logger: zap.NewNop(), Recorder: usage.NewRecorder(ledger, usage.Options{})}
+	u := &useRecord{store: ledger, logger: zap.NewNop(), trail: ledger, refused: newRefusedCalls(), purging: newPurgeGuard(time.Now(), ledger.WrittenBefore()), Recorder: usage.NewRecorder(ledger, usage.Options{})}
 	a := &App{logger: zap.NewNop(), Retain: &Retain{Audit: caddy.Duration(retain)}, announcer: &announcer{closed: true, logger: zap.NewNop()}}
 	a.keyring.Store(kr)
 	a.use.Store(u)
@@ -130,6 +131,60 @@ func TestStewardVerifies(t *testing.T) {
 		}
 		if _, _, err := a.Keyring().Create(t.Context(), keyring.Key{Name: "x"}, keyring.Issue{}); err != nil {
 			t.Error(err)
+		}
+	})
+}
+
+// TestStewardTellsSuppressed: refusals of keys that are too many are in the trail
+// a minute later.
+func TestStewardTellsSuppressed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := stewarded(t, filepath.Join(t.TempDir(), "store", "keys.db"), 30*time.Hour)
+		u := a.use.Load()
+		for i := range u.refused.most + 7 {
+			u.refused.admit(refusedCall{fmt.Sprint(i), noRule}, time.Now())
+		}
+		time.Sleep(suppressedCheck + 2*time.Second)
+		var payloads []string
+		if err := u.trail.Trail(t.Context(), 0, func(e *audit.Entry) bool {
+			payloads = append(payloads, string(e.Payload))
+			return true
+		}); err != nil {
+			t.Fatal(err)
+		}
+		if want := `{"action":"call.suppressed","actor":"server","suppressed":7}`; len(payloads) != 1 || payloads[0] != want {
+			t.Errorf("%q, want %s", payloads, want)
+		}
+	})
+}
+
+// TestStewardDistrustsTheClock: a clock that jumps ahead deletes nothing, if
+// somebody sets it right within a day.
+func TestStewardDistrustsTheClock(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := stewarded(t, filepath.Join(t.TempDir(), "store", "keys.db"), 30*time.Hour)
+		kr, u := a.Keyring(), a.use.Load()
+		if _, _, err := kr.Create(t.Context(), keyring.Key{Name: "x"}, keyring.Issue{}); err != nil {
+			t.Fatal(err)
+		}
+		call := audit.Call{Key: "x", Decision: audit.Refused}.Draft(time.Now(), audit.CallDetails{})
+		if _, err := u.trail.AppendCalls(t.Context(), call); err != nil {
+			t.Fatal(err)
+		}
+		purged := func() string {
+			return fmt.Sprint(strings.Contains(actions(t, kr.Trail()), "trail.purge"), " ", strings.Contains(actions(t, u.trail), "trail.purge"))
+		}
+		time.Sleep(28*time.Hour + 30*time.Minute) // between two looks
+		u.purging.mu.Lock()                       // the clock of this bubble cannot be set: what it was compared with can
+		u.purging.wall = u.purging.wall.Add(-10 * 365 * 24 * time.Hour)
+		u.purging.mu.Unlock()
+		time.Sleep(24 * time.Hour)
+		if got := purged(); got != "false false" {
+			t.Errorf("after the jump: purged %s", got)
+		}
+		time.Sleep(2 * time.Hour)
+		if got := purged(); got != "true true" {
+			t.Errorf("after a day: purged %s", got)
 		}
 	})
 }

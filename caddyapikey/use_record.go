@@ -116,6 +116,8 @@ type useRecord struct {
 	trail    audit.CallTrail // nil if the store has none
 	auditing auditing
 	auditErr auditTrouble
+	refused  *pacer[refusedCall]
+	purging  *purgeGuard
 	resuming sync.WaitGroup
 	stop     context.CancelFunc // of that
 }
@@ -163,7 +165,12 @@ func (a *App) openUseRecord() error {
 		if err != nil {
 			return nil, err
 		}
-		u := &useRecord{store: store, logger: a.logger, watch: usage.NewWatch()}
+		u := &useRecord{store: store, logger: a.logger, watch: usage.NewWatch(), refused: newRefusedCalls()}
+		var written time.Time
+		if store, ok := store.(interface{ WrittenBefore() time.Time }); ok {
+			written = store.WrittenBefore()
+		}
+		u.purging = newPurgeGuard(time.Now(), written)
 		if u.trail, _ = store.(audit.CallTrail); u.trail != nil {
 			u.resume(time.Now())
 		}

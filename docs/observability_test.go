@@ -219,6 +219,7 @@ func TestTableOfHealth(t *testing.T) {
 	real = append(real, firsts(read(t, "../caddyapikey/limit_table.go"), `(?m)^const faultQuotas = "(\w+)"`)...)
 	real = append(real, firsts(read(t, "../caddyapikey/audit_failure.go"), `(?m)^const faultAudit = "(\w+)"`)...)
 	real = append(real, firsts(read(t, "../caddyapikey/deny.go"), `(?m)^const faultDeny = "(\w+)"`)...)
+	real = append(real, firsts(read(t, "../caddyapikey/tier_check.go"), `(?m)^const faultTiers = "(\w+)"`)...)
 	slices.Sort(documented)
 	slices.Sort(real)
 	if len(real) < 4 || !slices.Equal(documented, real) {

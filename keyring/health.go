@@ -37,6 +37,10 @@ func (k *Keyring) Stats() Stats {
 type Fault struct {
 	Reason string // one of FaultReasons
 	Detail string // for the operator; never a secret
+
+	// Note: requests are decided as ever, and somebody should look into it. No load
+	// balancer should turn away.
+	Note bool
 }
 
 // The reasons of faults.
@@ -79,21 +83,21 @@ func (k *Keyring) Health() []Fault {
 	var faults []Fault
 	if store, ok := k.store.(interface{ Health() error }); ok {
 		if err := store.Health(); err != nil {
-			faults = append(faults, Fault{FaultStore, err.Error()})
+			faults = append(faults, Fault{Reason: FaultStore, Detail: err.Error()})
 		}
 	}
 	if f := k.failed.Load(); f != nil {
-		faults = append(faults, Fault{FaultChange, fmt.Sprintf("at %s: %v. The next change that succeeds ends this", f.at.Format(time.RFC3339), f.err)})
+		faults = append(faults, Fault{Reason: FaultChange, Detail: fmt.Sprintf("at %s: %v. The next change that succeeds ends this", f.at.Format(time.RFC3339), f.err)})
 	}
 	stats := k.Stats()
 	if stats.Age > maxIndexAge {
-		faults = append(faults, Fault{FaultStale, fmt.Sprintf("the store was last heard of %s ago, so that changes made elsewhere are not in force here", stats.Age.Round(time.Second))})
+		faults = append(faults, Fault{Reason: FaultStale, Detail: fmt.Sprintf("the store was last heard of %s ago, so that changes made elsewhere are not in force here", stats.Age.Round(time.Second))})
 	}
 	if stats.Damaged > 0 {
-		faults = append(faults, Fault{FaultDamaged, fmt.Sprintf("%d records fail their checksum, and their keys are refused. Restore a backup", stats.Damaged)})
+		faults = append(faults, Fault{Reason: FaultDamaged, Detail: fmt.Sprintf("%d records fail their checksum, and their keys are refused. Restore a backup", stats.Damaged)})
 	}
 	if r := k.verified.Load(); r != nil && len(r.Faults) > 0 {
-		faults = append(faults, Fault{FaultTrail, fmt.Sprintf("the trail of management actions is not as it was written, first at entry %d: %s. GET /api_keys/audit/verify tells all", r.Faults[0].Seq, r.Faults[0].What)})
+		faults = append(faults, Fault{Reason: FaultTrail, Detail: fmt.Sprintf("the trail of management actions is not as it was written, first at entry %d: %s. GET /api_keys/audit/verify tells all", r.Faults[0].Seq, r.Faults[0].What), Note: true})
 	}
 	return faults
 }

@@ -28,6 +28,7 @@ type index struct {
 	profiles profiles
 	orgs     orgs
 	origins  origins
+	tiers    tiers
 
 	slots       uint32   // cold slots ever used; slot 0 is none
 	freeSlots   []uint32 // of these, those that can be used again
@@ -98,11 +99,11 @@ func (ix *index) stage(records []Record) {
 		case r.Damaged != nil:
 			// It may be a key or an org, and whichever it is cannot be trusted.
 			ix.remove(r.ID)
-			ix.orgs.remove(r.ID)
+			ix.removeOrg(r.ID)
 			ix.damaged[r.ID] = struct{}{}
 		case r.Org != nil:
 			delete(ix.damaged, r.Org.Name)
-			ix.orgs.put(r.Org)
+			ix.putOrg(r.Org)
 		case r.Key != nil:
 			delete(ix.damaged, r.Key.ID)
 			if r.Key.State == StateDeleted {

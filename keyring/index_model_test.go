@@ -117,6 +117,29 @@ func (sc *script) check(t *testing.T, m *model, s *snapshot) {
 	}
 }
 
+// checkTiers compares who names which tier.
+func checkTiers(t *testing.T, m *model, ix *index) {
+	t.Helper()
+	want := map[string]TierUse{}
+	for _, k := range m.keys {
+		if k.Tier != "" && !k.State.Final() {
+			use := want[k.Tier]
+			use.Keys++
+			want[k.Tier] = use
+		}
+	}
+	for _, o := range m.orgs {
+		if o.Tier != "" {
+			use := want[o.Tier]
+			use.Orgs++
+			want[o.Tier] = use
+		}
+	}
+	if !maps.Equal(ix.tiers.use, want) {
+		t.Fatalf("tiers in use %v, want %v", ix.tiers.use, want)
+	}
+}
+
 func checkEntry(t *testing.T, m *model, k *Key, c *Credential, e entry) {
 	t.Helper()
 	expires := c.ExpiresAt
@@ -182,6 +205,7 @@ func TestIndexModel(t *testing.T) {
 				}
 				if step%4 == 0 || step < 40 {
 					sc.check(t, sc.model, ix.snapshot())
+					checkTiers(t, sc.model, ix)
 				}
 				if step%40 == 0 {
 					history = append(history, kept{sc.model.clone(), ix.snapshot()})
@@ -205,6 +229,7 @@ func checkEmptied(t *testing.T, sc *script, ix *index) {
 	sc.model.apply(all)
 	ix.apply(all)
 	sc.check(t, sc.model, ix.snapshot())
+	checkTiers(t, sc.model, ix)
 	if n := len(ix.profiles.byHash); n != 0 || len(ix.profiles.free) != len(ix.profiles.uses) {
 		t.Errorf("%d profiles are left", n)
 	}

@@ -93,6 +93,16 @@ func (o *orgs) remove(name string) {
 	o.release(name, slot)
 }
 
+// tierOf returns the tier of an org, "" if it has none or no record.
+func (o *orgs) tierOf(name string) string {
+	if slot, ok := o.byName[name]; ok {
+		if org := orgAt(o.pages.parts, slot); org != nil {
+			return org.tier
+		}
+	}
+	return ""
+}
+
 func orgAt(pages []*orgPage, slot uint32) *orgRecord {
 	return pages[slot/pageSlots][slot%pageSlots]
 }

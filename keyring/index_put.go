@@ -124,15 +124,30 @@ func (ix *index) countState(s State, delta int) {
 	}
 }
 
-// live counts the keys of a profile that are not final, and with the first and
-// the last of them the origins it lists.
+// live counts the keys of a profile that are not final, by their tier too, and
+// with the first and the last of them the origins it lists.
 func (ix *index) live(slot uint32, delta int) {
 	use := &ix.profiles.uses[slot]
 	before := use.live
 	use.live += delta
+	p := ix.profiles.at(slot)
+	ix.tiers.count(p.tier, delta, 0)
 	if before == 0 || use.live == 0 {
-		ix.origins.count(ix.seed, ix.profiles.at(slot).origins, delta)
+		ix.origins.count(ix.seed, p.origins, delta)
 	}
+}
+
+// putOrg adds an org or replaces what is held of it.
+func (ix *index) putOrg(org *Org) {
+	ix.tiers.count(org.Tier, 0, 1)
+	ix.tiers.count(ix.orgs.tierOf(org.Name), 0, -1)
+	ix.orgs.put(org)
+}
+
+// removeOrg drops the org of this name, if there is one.
+func (ix *index) removeOrg(name string) {
+	ix.tiers.count(ix.orgs.tierOf(name), 0, -1)
+	ix.orgs.remove(name)
 }
 
 // putCredential adds a hot record, or replaces the one with its digest.

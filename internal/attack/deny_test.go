@@ -133,7 +133,7 @@ func damagedDenyLists(s *scene) {
 		if err := damage.do(); err != nil {
 			s.t.Fatal(err)
 		}
-		eventually(damage.name+" is told", func() bool { return strings.Contains(s.newLogs()[before:], "the list of before stays in force") })
+		eventually(damage.name+" is told", func() bool { return strings.Contains(s.newLogs()[before:], "the previous list stays in force") })
 		s.refused(damage.name, s.get("/health", "X-Forwarded-For: 198.51.100.7"), http.StatusForbidden)
 		if health := s.Manage("GET", "/health", ""); health.Status != http.StatusServiceUnavailable || !strings.Contains(string(health.Body), "deny_list_stale") {
 			s.t.Errorf("%s: health %s", damage.name, health.Body)

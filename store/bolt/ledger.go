@@ -62,6 +62,7 @@ type Ledger struct {
 	now      func() time.Time
 	names    ledgerNames               // the writer's
 	state    ledgerState               // what the last commit left; the writer's
+	before   time.Time                 // when it was written last before it was opened, zero if it is new
 	found    atomic.Pointer[usage.Gap] // a crash that was noticed when it was opened, not yet written
 }
 
@@ -130,6 +131,9 @@ func openLedger(path string, f *os.File, k *kind, opts LedgerOptions) (*Ledger, 
 	}
 	l.ended = make(chan struct{})
 	l.measure()
+	if !l.state.added.Equal(l.state.created) {
+		l.before = l.state.added
+	}
 	if !l.state.clean {
 		l.found.Store(&usage.Gap{From: l.state.added, Until: opts.Now().UTC(), Why: usage.GapCrash})
 	}
@@ -156,6 +160,10 @@ func (l *Ledger) use(tx *bbolt.Tx, crash *usage.Gap) error {
 	w := adder{l: l, tx: tx}
 	return w.gaps([]usage.Gap{*crash})
 }
+
+// WrittenBefore returns when the ledger was written last before it was opened:
+// later than now if the clock was set back meanwhile, zero for a new ledger.
+func (l *Ledger) WrittenBefore() time.Time { return l.before }
 
 // SetKeep sets how much is kept from now on.
 func (l *Ledger) SetKeep(keep usage.Keep) { l.keep.Store(&keep) }
