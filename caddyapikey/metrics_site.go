@@ -19,15 +19,6 @@ func checkSiteName(name string) error {
 	return nil
 }
 
-var realmPattern = regexp.MustCompile(`^[ !#-\[\]-~]{1,64}$`)
-
-func checkRealm(realm string) error {
-	if !realmPattern.MatchString(realm) {
-		return fmt.Errorf("realm %q: write up to 64 printable ASCII characters without quotes and backslashes, such as `realm \"contacts api\"`", realm)
-	}
-	return nil
-}
-
 // site counts the decisions of all handlers of one name, for as long as the
 // process lives: a reload does not reset counters.
 type site struct {
