@@ -108,18 +108,16 @@ func decodeImport(body io.Reader, defined definitions) (imports []keyring.Import
 		return nil, false, err
 	}
 	for dec.PeekKind() == '"' {
-		name, err := dec.ReadToken()
+		token, err := dec.ReadToken()
 		if err != nil {
 			return nil, false, err
 		}
-		switch name := name.String(); name {
-		case "keys", "dry_run":
-			if slices.Contains(seen, name) {
-				return nil, false, badField(name, "stands there twice; write it once")
-			}
-			seen = append(seen, name)
+		name := token.String()
+		if slices.Contains(seen, name) {
+			return nil, false, badField(name, "stands there twice; write it once")
 		}
-		switch name.String() {
+		seen = append(seen, name)
+		switch name {
 		case "keys":
 			imports, err = decodeEntries(dec, entries, defined)
 		case "dry_run":
