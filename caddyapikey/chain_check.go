@@ -143,10 +143,8 @@ func (h *Handler) leavesNothingTo(behind *Handler) bool {
 // outline tells a handler from others of its site, in a message.
 func (h *Handler) outline() string {
 	const most = 5
-	var names []string
-	for _, rule := range h.Rules[:min(len(h.Rules), most)] {
-		names = append(names, rule.Name)
-	}
+	names := h.names()
+	names = names[:min(len(names), most)]
 	text := "rule " + strings.Join(names, ", ")
 	if len(names) > 1 {
 		text = "rules " + strings.Join(names, ", ")

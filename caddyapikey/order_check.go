@@ -42,7 +42,7 @@ func (a *App) checkOrder() {
 	}
 	warned := 0
 	warn := func(message, site string, rules []string, remedy string) {
-		if warned++; warned <= maxZoneWarnings {
+		if warned++; warned <= maxWalkWarnings {
 			a.logger.Warn(message, zap.String("site", site), zap.Strings("rules", rules), zap.String("remedy", remedy))
 		}
 	}
@@ -169,10 +169,11 @@ func alwaysAnswers(h caddyhttp.MiddlewareHandler) string {
 		return ""
 	}
 	if name == "static_response" {
-		if status := string(config.StatusCode); strings.HasPrefix(status, "1") || strings.Contains(status, "{") {
+		status := string(config.StatusCode)
+		if strings.HasPrefix(status, "1") || strings.Contains(status, "{") {
 			return ""
 		}
-		if strings.HasPrefix(string(config.StatusCode), "3") {
+		if strings.HasPrefix(status, "3") {
 			return "redir"
 		}
 		return "respond"

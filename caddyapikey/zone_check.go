@@ -28,7 +28,7 @@ const limiterID = "http.handlers.rate_limit"
 const (
 	maxWalkDepth    = 64
 	maxWalkHandlers = 100_000
-	maxZoneWarnings = 100
+	maxWalkWarnings = 100
 )
 
 // keyPlaceholder is a placeholder of ours.
@@ -78,7 +78,7 @@ func (a *App) checkZones() {
 	}
 	warned := 0
 	warn := func(message, site, zone, key, remedy string) {
-		if warned++; warned <= maxZoneWarnings {
+		if warned++; warned <= maxWalkWarnings {
 			a.logger.Warn(message, zap.String("site", site), zap.String("zone", zone), zap.String("key", key), zap.String("remedy", remedy))
 		}
 	}
@@ -91,8 +91,8 @@ func (a *App) checkZones() {
 			w.sites(w.server.Errors.Routes, placed{keyed, keyed, false})
 		}
 	}
-	if warned > maxZoneWarnings {
-		a.logger.Warn("more rate limit zones ask for an API key where none is known", zap.Int("more", warned-maxZoneWarnings))
+	if warned > maxWalkWarnings {
+		a.logger.Warn("more rate limit zones ask for an API key where none is known", zap.Int("more", warned-maxWalkWarnings))
 	}
 }
 
