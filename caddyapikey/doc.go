@@ -12,18 +12,18 @@
 // Begin with ServeHTTP in handler.go, a request's way from top to bottom, and
 // decide in decide.go, its middle. Then, by the names of files:
 //
-//	handler, decide, refusal        a request's way; every refusal with its status and text
+//	handler, decide, refusal*       a request's way; every refusal with its status and text
 //	client_*, strict*, trailers     the client's address and certificate; what two programs could read differently
 //	sources, extract                where a token may stand, and the one that does
-//	signature, signed*, nonces      signed requests and answers: options; claim, body, nonce
+//	signature*, signed*, nonces     signed requests and answers: options; claim, body, nonce
 //	rule*                           which rules match, and the scopes they ask for
-//	limit_*, zone_check             what keys and orgs spend; advice about the zones of caddy-ratelimit
+//	limit_*                         what keys and orgs spend
 //	identity, cors, ending          what the upstream and the caller are told
 //	strip, withhold, owned_headers  what is removed from the request
 //	linger                          how a refused connection ends
 //	authenticator, matcher          the other two modules that ask about a key
 //	app*, master_key, steward*      the app: options, start and end, the store and its index; what it does by itself
-//	use_*, anomaly*                 the record of use; what use is unusual
+//	use_*, purge_guard, anomaly*    the record of use, and when old records may go; what use is unusual
 //	audit*                          calls that are recorded before they are served; the log of both trails
 //	deny*                           denied addresses and their files
 //	lockout*                        the lockout handler, its app and its table
@@ -32,5 +32,6 @@
 //	event_*, *_events               events
 //	log_*                           the encoder that hides keys, and warnings of logs without it
 //	caddyfile*, *_caddyfile         the Caddyfile, and what to write instead
+//	conflict, *_check               what else of a configuration is refused or warned of
 //	loop, replace_file              for all that runs at each tick, or writes a file in one piece
 package caddyapikey
