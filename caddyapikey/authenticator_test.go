@@ -5,8 +5,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/caddyserver/caddy/v2"
-
 	"github.com/caddy-apikey/caddy-apikey/internal/rig"
 )
 
@@ -23,7 +21,7 @@ func TestAuthenticatorInNativeJSON(t *testing.T) {
 	if !strings.Contains(changed, `"authentication"`) || !json.Valid([]byte(changed)) {
 		t.Fatalf("the configuration has another shape: %s", config)
 	}
-	if err := caddy.Load([]byte(changed), true); err != nil {
+	if err := r.LoadConfig([]byte(changed)); err != nil {
 		t.Fatal(err)
 	}
 	id, token := r.Create(`{"name":"x","scopes":["contacts:read"]}`)

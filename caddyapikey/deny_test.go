@@ -7,8 +7,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/caddyserver/caddy/v2"
-
 	"github.com/caddy-apikey/caddy-apikey/internal/rig"
 )
 
@@ -138,7 +136,7 @@ func TestDenyOfProvider(t *testing.T) {
 		t.Fatal(err)
 	}
 	changed := strings.Replace(string(config), `"handle":[{"body"`, `"handle":[{"handler":"authentication","providers":{"api_key":{}}},{"body"`, 1)
-	if err := caddy.Load([]byte(changed), true); err != nil {
+	if err := r.LoadConfig([]byte(changed)); err != nil {
 		t.Fatal(err)
 	}
 	for addr, status := range map[string]int{"203.0.113.7": 401, "garbage": 401, "203.0.114.7": 200} {

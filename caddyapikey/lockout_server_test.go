@@ -37,7 +37,7 @@ func TestLockoutWithoutKeys(t *testing.T) {
 	if err := os.RemoveAll(filepath.Dir(r.StorePath())); err != nil {
 		t.Fatal(err)
 	}
-	if err := rig.LoadCaddyfile(config); err != nil {
+	if err := r.LoadWhole(config); err != nil {
 		t.Fatal(err)
 	}
 	for range 2 {
@@ -152,7 +152,7 @@ func TestLockoutBehindAuthentication(t *testing.T) {
 	if changed == string(config) || !json.Valid([]byte(changed)) {
 		t.Fatalf("the configuration has another shape: %s", config)
 	}
-	if err := caddy.Load([]byte(changed), true); err != nil {
+	if err := r.LoadConfig([]byte(changed)); err != nil {
 		t.Fatal(err)
 	}
 	for range 6 {

@@ -20,7 +20,7 @@ func TestKeysForFastCGIAreRedacted(t *testing.T) {
 		t.Fatalf("%d %s", got.Status, got.Body)
 	}
 	log := filepath.Join(t.TempDir(), "caddy.log")
-	err := rig.LoadCaddyfile(fmt.Sprintf(`{
+	err := r.LoadWhole(fmt.Sprintf(`{
 	admin %s
 	auto_https off
 	persist_config off

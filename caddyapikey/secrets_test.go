@@ -61,7 +61,7 @@ func startSecretServer(t *testing.T, format, accessFormat string) *secretServer 
 	autosave := caddy.ConfigAutosavePath
 	caddy.ConfigAutosavePath = filepath.Join(s.Dir, "autosave.json")
 	t.Cleanup(func() { caddy.ConfigAutosavePath = autosave })
-	err := rig.LoadCaddyfile(fmt.Sprintf(`{
+	err := s.LoadWhole(fmt.Sprintf(`{
 	admin %s
 	auto_https disable_redirects
 	metrics

@@ -81,17 +81,44 @@ func (r *Rig) Load(global, site string) {
 // TryLoad is Load for configurations that may be refused.
 func (r *Rig) TryLoad(global, site string) error {
 	r.t.Helper()
-	r.loads++
 	if !strings.Contains(global, "api_keys") {
 		global += fmt.Sprintf("\napi_keys {\nstore bolt %s\n}\n", r.StorePath())
 	}
 	generation := fmt.Sprintf("/generation-%d", generations.Add(1))
 	caddyfile := fmt.Sprintf("{\nadmin %s\nauto_https disable_redirects\npersist_config off\nlog default {\noutput file %s\nlevel DEBUG\n}\n%s\n}\nhttp://%s {\nbind 127.0.0.1\nredir %s %s\n%s\n}\n",
 		r.Admin, r.LogPath(), global, r.Site, probePath, generation, site)
-	if err := LoadCaddyfile(strings.ReplaceAll(caddyfile, "{$UPSTREAM}", r.Upstream.Addr)); err != nil {
+	if err := r.LoadWhole(strings.ReplaceAll(caddyfile, "{$UPSTREAM}", r.Upstream.Addr)); err != nil {
 		return err
 	}
 	r.awaitGeneration(generation)
+	return nil
+}
+
+// LoadWhole loads a whole Caddyfile that serves on the rig's addresses, see
+// LoadConfig.
+func (r *Rig) LoadWhole(caddyfile string) error {
+	r.t.Helper()
+	config, err := Adapt(caddyfile)
+	if err != nil {
+		return err
+	}
+	return r.LoadConfig(config)
+}
+
+// LoadConfig loads a whole native configuration that serves on the rig's
+// addresses. Caddy stops the servers of the one before in the background: it
+// returns once they close what they listen on, and so accept no more.
+func (r *Rig) LoadConfig(config []byte) error {
+	r.t.Helper()
+	r.loads++
+	if err := caddy.Load(config, true); err != nil {
+		return err
+	}
+	for deadline := time.Now().Add(time.Minute); caddy.ListenerUsage("tcp", r.Site) > 1 || caddy.ListenerUsage("tcp", r.Admin) > 1; time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			r.t.Fatal("the configuration before does not stop")
+		}
+	}
 	return nil
 }
 
@@ -123,7 +150,8 @@ func (r *Rig) awaitGeneration(generation string) {
 	}
 }
 
-// LoadCaddyfile adapts and loads a whole Caddyfile.
+// LoadCaddyfile adapts and loads a whole Caddyfile. It does not wait for the
+// servers before it.
 func LoadCaddyfile(caddyfile string) error {
 	config, err := Adapt(caddyfile)
 	if err != nil {
