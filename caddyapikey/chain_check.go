@@ -137,7 +137,7 @@ func (h *Handler) leavesNothingTo(behind *Handler) bool {
 			return false
 		}
 	}
-	return true
+	return behind.Signature.Hawk.Bewit == 0 || h.Signature.Hawk.Bewit > 0
 }
 
 // outline tells a handler from others of its site, in a message.

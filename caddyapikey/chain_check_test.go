@@ -3,8 +3,10 @@ package caddyapikey_test
 import (
 	"fmt"
 	"net/http"
+	"net/url"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/caddy-apikey/caddy-apikey/internal/rig"
 )
@@ -46,6 +48,8 @@ func TestHandlersThatFindNoKeyAreRefused(t *testing.T) {
 		"optional behind it":       {site: a + "handle /x {\napi_key {\noptional *\n}\n}"},
 		"other places":             {site: "route {\napi_key {\nfrom header X-First\nsignature off\nrequire * a\n}\n" + b + "}"},
 		"other schemes":            {site: "route {\napi_key {\nsignature hawk\nrequire * a\n}\n" + b + "}"},
+		"links behind a public":    {site: "api_key {\npublic /x\nrequire * a\n}\nhandle /x {\napi_key {\nsignature hawk message {\nhawk {\nbewit 1h\n}\n}\nrequire * b\n}\n}"},
+		"links in both":            {site: "api_key {\npublic /x\nsignature hawk message {\nhawk {\nbewit 1h\n}\n}\nrequire * a\n}\nhandle /x {\napi_key {\nsignature hawk message {\nhawk {\nbewit 1h\n}\n}\nrequire * b\n}\n}", refuse: true},
 		"site and its errors":      {site: a + "handle_errors {\n" + b + "}"},
 		"host and its errors":      {around: "http://a.example {\n%s\n}", site: a + "handle_errors {\n" + b + "}"},
 		"handle and errors":        {site: "handle {\n" + a + "}\nhandle_errors 401 {\n" + b + "}"},
@@ -94,4 +98,21 @@ func TestTwoLayersOfKeys(t *testing.T) {
 	wantAnswer(t, r.Get("/", "X-First: "+outer, "X-Second: "+inner), http.StatusOK, "")
 	wantAnswer(t, r.Get("/", "X-First: "+outer), http.StatusUnauthorized, "missing_credential")
 	wantAnswer(t, r.Get("/", "X-Second: "+inner), http.StatusUnauthorized, "missing_credential")
+}
+
+// A site leaves a part public whose own handler lets links in: bewits, which the
+// first handler neither accepts nor takes.
+func TestLinksBehindAPublicRoute(t *testing.T) {
+	r := rig.New(t, "", "api_key {\npublic /files/*\nrequire *\n}\nhandle /files/* {\napi_key {\nsignature hawk message {\nhawk {\nbewit 10m\n}\n}\nrequire *\n}\nreverse_proxy {$UPSTREAM}\n}")
+	s := newSigner(t, r, exporter)
+	u, err := url.Parse("http://" + r.Site + "/files/a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	signed, err := s.hawk.Bewit(u, time.Now().Add(time.Minute))
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantAnswer(t, r.Get(signed.RequestURI()), http.StatusOK, "")
+	wantAnswer(t, r.Get("/files/a"), http.StatusUnauthorized, "missing_credential")
 }

@@ -131,6 +131,20 @@ var leaks = []attack{
 				s.without(name+", "+c.what, got, "\r\nauthorization:", "\r\nsignature:", "\r\nsignature-input:")
 			})
 		}
+		// Each of two would let in without the other.
+		both, other := k.signed(k.message, "GET", "/x", "", time.Now()), k.signed(k.message, "GET", "/x", "", time.Now())
+		for _, field := range []string{"Signature", "Signature-Input"} {
+			label, value, _ := strings.Cut(other.Header.Get(field), "=")
+			both.Header.Set(field, both.Header.Get(field)+", "+label+"2="+value)
+		}
+		s.without("two signatures", s.sentOn("two signatures", s.copyOf(both, "")), "\r\nsignature:", "\r\nsignature-input:")
+		// So would a bewit, asked for in another way.
+		target, text := k.bewit("/open")
+		for what, send := range map[string]func() rig.Answer{
+			"no Hawk beside it": s.raw("GET "+target+" HTTP/1.1", "Authorization: Hawk x"), "another login": s.raw("GET "+target+" HTTP/1.1", "Authorization: Basic YTpi"), "another method": s.raw("DELETE "+target+" HTTP/1.1", "X: 1"), "twice": s.raw("GET "+target+"&bewit="+text+" HTTP/1.1", "X: 1"),
+		} {
+			s.without("a bewit, "+what, s.sentOn("a bewit, "+what, send), text, "bewit=")
+		}
 		// The upstream's own stay, though nobody here can read them.
 		const own = `Signature: keyId="hook",signature="AAAA"`
 		if got := s.sentOn("a foreign signature", s.get("/open", own)); !strings.Contains(got, own) {

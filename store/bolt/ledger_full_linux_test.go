@@ -93,18 +93,3 @@ func TestLedgerDiskFull(t *testing.T) {
 	must(t, l.Close())
 	checkUse(t, openLedger(t, path, bolt.LedgerOptions{Keep: bigKeep}), stored+100)
 }
-
-// checkUse checks that each of the first count keys was used once.
-func checkUse(t *testing.T, l *bolt.Ledger, count int) {
-	t.Helper()
-	seen := make(map[string]uint64)
-	must(t, l.Counters(t.Context(), usage.Query{}, func(c *usage.Counter) bool { seen[c.Key] += c.Requests; return true }))
-	for n := range count {
-		if seen[ledgerKey(n)] != 1 {
-			t.Errorf("key %d has %d requests", n, seen[ledgerKey(n)])
-		}
-	}
-	if len(seen) != count {
-		t.Errorf("%d keys; want %d", len(seen), count)
-	}
-}
